@@ -1,0 +1,144 @@
+"""Train the zoo's CIFAR-10 classifier with 3x3 stride-2 convolutions.
+
+    python experiments/train_classifier.py cifar10_jpeg.zip --out build/cifar-k3s2
+
+Resumable (a checkpoint after each epoch) and deterministic given the seed and the machine. Random crops move the
+pictures against their own 8x8 JPEG grid, so that no pixel phase is favoured. Writes `log.csv`, one row an epoch, and at the
+end `weights.safetensors` in float16, after checking that the rounded weights are as accurate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from featvis.zoo.classifiers import StridedClassifier
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+MEAN = torch.tensor((0.4914, 0.4822, 0.4465)).view(3, 1, 1)
+STD = torch.tensor((0.2470, 0.2435, 0.2616)).view(3, 1, 1)
+PADDING = 4
+COLUMNS = ("epoch", "train_loss", "test_accuracy", "seconds")
+
+
+def read_split(archive: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, 32, 32) as bytes and class indices (N,) of one split of the archive."""
+    pictures, classes = [], []
+    with zipfile.ZipFile(archive) as files:
+        for name in sorted(n for n in files.namelist() if n.startswith(f"{split}/") and n.endswith(".jpg")):
+            pictures.append(np.asarray(Image.open(io.BytesIO(files.read(name))).convert("RGB")))
+            classes.append(CLASSES.index(name.split("/")[1]))
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), torch.tensor(classes)
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    return ((pictures.float() / 255 - MEAN) / STD).to(memory_format=torch.channels_last)
+
+
+def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture reflected at random and cropped at a random position of its padded self."""
+    count, _, height, width = pictures.shape
+    padded = nn.functional.pad(pictures.float(), (PADDING,) * 4, mode="reflect").byte()
+    offsets = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
+    rows = offsets[0] + torch.arange(height)
+    columns = offsets[1] + torch.arange(width)
+    mirrored = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    picture = torch.arange(count).view(-1, 1, 1)
+    return padded.permute(0, 2, 3, 1)[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, pictures: Tensor, classes: Tensor) -> float:
+    model.eval()
+    correct = sum(
+        (model(normalise(batch)).argmax(1) == truth).sum().item()
+        for batch, truth in zip(pictures.split(500), classes.split(500), strict=True)
+    )
+    return correct / len(classes)
+
+
+def train(archive: Path, out: Path, epochs: int, batch_size: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    pictures, classes = read_split(archive, "train")
+    test_pictures, test_classes = read_split(archive, "test")
+    model = StridedClassifier().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    steps = len(pictures) // batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=0.3, total_steps=epochs * steps, pct_start=0.25
+    )
+    loss_function = nn.CrossEntropyLoss(label_smoothing=0.05)
+
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    rows: list[dict[str, float]] = []
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        rows = state["rows"]
+
+    for epoch in range(len(rows), epochs):
+        started, total = time.perf_counter(), 0.0
+        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
+        order = torch.randperm(len(pictures), generator=generator)[: steps * batch_size]
+        model.train()
+        for chosen in order.split(batch_size):
+            loss = loss_function(model(normalise(augment(pictures[chosen], generator))), classes[chosen])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        rows.append(
+            {
+                "epoch": epoch + 1,
+                "train_loss": round(total / steps, 4),
+                "test_accuracy": accuracy(model, test_pictures, test_classes),
+                "seconds": round(time.perf_counter() - started, 1),
+            }
+        )
+        print(rows[-1], flush=True)
+        state = {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+            "rows": rows,
+        }
+        torch.save(state, checkpoint.with_suffix(".part"))
+        checkpoint.with_suffix(".part").replace(checkpoint)
+
+    with (out / "log.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    half = {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
+    save_file(half, out / "weights.safetensors")
+    model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in half.items()})
+    print(f"accuracy with float16 weights: {accuracy(model, test_pictures, test_classes):.4f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("build/cifar-k3s2"))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    train(arguments.archive, arguments.out, arguments.epochs, arguments.batch_size, arguments.seed)

@@ -1,0 +1,47 @@
+"""Write a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from featvis.errors import FeatvisError
+
+
+def make_folder(path: str | Path) -> Path:
+    """The folder, made with its parents; raises FeatvisError where it cannot be made or written to."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FeatvisError(
+            f"cannot write to the folder {str(folder)!r}: {error.strerror}; give another one with --out"
+        ) from None
+    return folder
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call `write` with a temporary path in the same folder, then rename: nobody ever sees half a file.
+
+    The temporary name keeps the suffix, from which many writers choose the format. Raises FeatvisError where the
+    place cannot be written; whatever happens, no temporary file is left.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise FeatvisError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write text as UTF-8, whole or not at all."""
+    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
