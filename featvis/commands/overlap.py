@@ -1,0 +1,132 @@
+"""`featvis overlap`: the counts, the energies and the mends of a stack of strided convolutions, without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from featvis.overlap import Stack
+
+WIDEST, TALLEST = 120, 40
+"""Characters and lines of the largest grid that is printed; a larger one is given by its two axes."""
+
+LONGEST = 64
+"""Numbers of the longest row that is printed whole."""
+
+
+@click.command(short_help="Overlap of a stack of (kernel, stride, padding), in closed form.")
+@click.argument("stages", nargs=-1, required=True, metavar="STAGE...")
+@click.option("--dims", type=click.IntRange(1, 2), default=2, show_default=True, help="1 for signals, 2 for pictures.")
+@click.option(
+    "--positions",
+    default="8",
+    show_default=True,
+    metavar="N",
+    help="Positions at the coarsest end: 8, or rows x columns, 6x4.",
+)
+@click.option("--png", type=click.Path(dir_okay=False), help="Also draw the overlap to this file.")
+def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None) -> None:
+    """Count how many windows read each pixel and predict the checkerboard that follows.
+
+    Each STAGE is kernel,stride[,padding[,dilation[,output_padding]]], from the pixels to the score; where the axes
+    differ, 3x5,2x1,1x2 gives rows x columns. A generator of transposed convolutions is listed from its picture back
+    to its noise.
+
+    \b
+    featvis overlap 3,2,1 3,2,1
+    featvis overlap 3,2 --dims 1 --positions 8
+    """
+    from featvis import overlap as closed_form
+    from featvis.errors import FeatvisError
+
+    rows, columns = closed_form.parse_stack(stages)
+    down, across = closed_form.parse_pair(positions, "--positions")
+    if dims == 1 and (rows != columns or down != across):
+        given = f"{' '.join(stages)} with --positions {positions}"
+        raise FeatvisError(f"rows and columns differ in {given}, but --dims is 1; give one number each, or --dims 2")
+
+    stacks = [rows, columns][:dims]
+    counts = [closed_form.counts(rows, down), closed_form.counts(columns, across)][:dims]
+    energies = closed_form.energies_by_period(*stacks)
+    exact = closed_form.exact_periods(energies)
+
+    names = [str(row) if row == column else f"{row} by {column}" for row, column in zip(rows, columns, strict=True)]
+    strides = " by ".join(dict.fromkeys(str(closed_form.total_stride(stack)) for stack in stacks))
+    click.echo(f"From the pixels to the score: {', '.join(names)}; total stride {strides}.")
+
+    size = " x ".join(str(len(axis)) for axis in counts)
+    click.echo(f"\nWindows that read each pixel, {positions} positions, {size} pixels:")
+    click.echo(_table(counts))
+    click.echo("\nOne period of the interior, from a pixel whose index is a multiple of it:")
+    click.echo(_table([closed_form.profile(stack) for stack in stacks]))
+
+    click.echo("\nCheckerboard energy expected with random weights (0 is even):")
+    click.echo("  period   E(period)   of exactly this period" if energies else "  0, since nothing is strided")
+    for period, value in energies.items():
+        click.echo(f"{period:8d} {float(value):11.4f} {float(exact[period]):24.4f}")
+
+    click.echo("\nHow to balance each stage:")
+    for index, name in enumerate(names):
+        for line in _advice(stacks, index):
+            click.echo(f"  {index + 1}. {name}: {line}")
+
+    if png is not None:
+        from featvis import plots
+
+        picture = closed_form.counts_2d(rows, columns, (down, across)) if dims == 2 else None
+        shares = {period: float(value) for period, value in exact.items()}
+        figure = plots.overlap_figure(counts[0], picture, shares, f"Overlap of {', '.join(names)}")
+        click.echo(f"\nwrote {plots.save_figure(figure, png)}")
+
+
+def _table(axes: list[np.ndarray]) -> str:
+    """One row of numbers, the grid of their products in 2-D, or both axes where the grid is too large to read."""
+    if len(axes) == 1:
+        return f"  {_row(axes[0])}"
+    down, across = ([int(count) for count in axis] for axis in axes)
+    width = len(str(max(down) * max(across))) + 1
+    if len(down) > TALLEST or len(across) * width + 1 > WIDEST:
+        return f"  rows     {_row(axes[0])}\n  columns  {_row(axes[1])}\n  (a pixel's count is the product of the two)"
+    return "\n".join(" " + "".join(f"{row * column:{width}d}" for column in across) for row in down)
+
+
+def _row(values: np.ndarray) -> str:
+    """The numbers of one axis; the middle of a long one is left out."""
+    texts = [str(value) for value in values]
+    if len(texts) > LONGEST:
+        texts[LONGEST // 2 : -(LONGEST // 2)] = [f"... {len(texts) - LONGEST} more ..."]
+    return " ".join(texts)
+
+
+def _advice(stacks: list[Stack], index: int) -> list[str]:
+    """What to do about one stage: a line for both axes, or one for each where they differ."""
+    from dataclasses import replace
+
+    from featvis.overlap import balanced_kernels, total_energy
+
+    def left(chosen: list[int], kernel: int) -> float:
+        """E of the whole stack once the stage has this kernel on the chosen axes."""
+        mended = [list(stack) for stack in stacks]
+        for axis in chosen:
+            mended[axis][index] = replace(mended[axis][index], kernel=kernel)
+        return float(total_energy(*mended))
+
+    alike = all(stack[index] == stacks[0][index] for stack in stacks)
+    lines = []
+    for label, chosen in [("", list(range(len(stacks))))] if alike else [("rows ", [0]), ("columns ", [1])]:
+        stage = stacks[chosen[0]][index]
+        alone = total_energy(*([stage] for _ in chosen))
+        kernels = balanced_kernels(stage.kernel, stage.stride, stage.dilation)
+        if alone == 0:
+            lines.append(f"{label}even")
+        elif not kernels:
+            shared = f"stride {stage.stride} and dilation {stage.dilation} share a factor"
+            lines.append(f"{label}E {float(alone):.4f} alone; no kernel is even while {shared}")
+        else:
+            mends = ", ".join(f"{left(chosen, kernel):.4f} with kernel {kernel}" for kernel in kernels)
+            lines.append(f"{label}E {float(alone):.4f} alone; the stack would have {mends}")
+    return lines
