@@ -87,7 +87,9 @@ def phase_profile(energy: Tensor, period: int) -> Tensor:
     """
     if min(energy.shape[-2:]) < period:
         height, width = energy.shape[-2:]
-        raise FeatvisError(f"a map of {height} x {width} pixels is smaller than the period of {period}; give a larger one")
+        raise FeatvisError(
+            f"a map of {height} x {width} pixels is smaller than the period of {period}; give a larger one"
+        )
     profile = fold(energy, period, period)
     mean = profile.mean((-2, -1), keepdim=True)
     if not bool((mean.isfinite() & (mean > 0)).all()):
@@ -213,6 +215,10 @@ class CheckerboardEnergy(Metric):
     higher_is_better = False
     is_differentiable = False
 
+    comb: Tensor
+    high_frequency: Tensor
+    mean_gradient: Tensor
+
     def __init__(self, total_stride: int, dims: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if total_stride < 1 or dims not in (1, 2):
@@ -296,7 +302,9 @@ class CheckerboardEnergy(Metric):
         for picture, value in enumerate(largest.flatten().tolist()):
             if not math.isfinite(value) or value == 0:
                 what = "nothing but zeros" if value == 0 else "NaN or infinity"
-                raise FeatvisError(f"the gradient of picture {picture} of the batch holds {what}; nothing can be measured")
+                raise FeatvisError(
+                    f"the gradient of picture {picture} of the batch holds {what}; nothing can be measured"
+                )
         return gradients / largest
 
     def _add_profiles(self, base: int, energy: Tensor, groups: Tensor) -> None:

@@ -39,7 +39,9 @@ def copy_module(module: nn.Module) -> nn.Module:
         twin = copy.deepcopy(module, memo)
     except Exception as error:
         kind = type(module).__name__
-        raise FeatvisError(f"the network {kind} cannot be copied ({error}); remove what copy.deepcopy refuses") from None
+        raise FeatvisError(
+            f"the network {kind} cannot be copied ({error}); remove what copy.deepcopy refuses"
+        ) from None
     for part in twin.modules():
         part.training = False
     return twin
@@ -73,7 +75,9 @@ def output_tensor(output: Any) -> Tensor:
     for item in items:
         if isinstance(item, Tensor):
             return item
-    raise FeatvisError(f"the network returned {type(output).__name__}; expected a tensor, or a dict or tuple that holds one")
+    raise FeatvisError(
+        f"the network returned {type(output).__name__}; expected a tensor, or a dict or tuple that holds one"
+    )
 
 
 def nearest_names(name: str, names: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ from featvis.errors import FeatvisError
 LARGEST = 2**22
 """Pixels, per axis or per picture, that are still counted: a picture of 2048 by 2048."""
 
-GRAMMAR = "kernel,stride[,padding[,dilation[,output_padding]]], each 3 or, where the axes differ, 3x5: rows x columns"
+GRAMMAR = "kernel,stride[,padding[,dilation[,output_padding]]], each a number, or rows x columns such as 3x5"
 """What `parse_stage` reads."""
 
 
@@ -81,8 +81,9 @@ def parse_pair(text: str, name: str) -> tuple[int, int]:
 def parse_stage(text: str) -> tuple[Stage, Stage]:
     """The stage of the rows and the stage of the columns, from a text such as "3,2,1" or "3x5,2x1,1x2".
 
-    The grammar: `kernel,stride[,padding[,dilation[,output_padding]]]`, each a number or, where the axes differ,
-    one for the rows and one for the columns, `3x5`. Raises FeatvisError where the text is not of this form or a value is out of range.
+    The grammar: `kernel,stride[,padding[,dilation[,output_padding]]]`, each a number or, where the axes
+    differ, one for the rows and one for the columns, `3x5`. Raises FeatvisError where the text is not of this form or a
+    value is out of range.
     """
     parts, names = text.split(","), [field.name for field in fields(Stage)]
     if not 2 <= len(parts) <= len(names):
@@ -161,11 +162,11 @@ def energy(profile: Sequence[int] | np.ndarray, period: int) -> Fraction:
     if values.ndim != 1 or not values.size:
         raise FeatvisError(f"a profile of shape {values.shape}; give one row of whole numbers")
     phases = math.gcd(len(values), period)
-    folded = values.astype(object).reshape(-1, phases).sum(axis=0)
-    total: Any = folded.sum()
+    folded: Any = values.astype(object).reshape(-1, phases).sum(axis=0)
+    total = folded.sum()
     if not isinstance(total, Rational) or total == 0:
         raise FeatvisError(f"a profile that sums to {total!r}; give whole numbers or Fractions, not all 0")
-    return Fraction(phases * (folded * folded).sum(), total * total) - 1
+    return Fraction(phases * (folded * folded).sum()) / Fraction(total) ** 2 - 1
 
 
 def energy_2d(rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.ndarray, period: int) -> Fraction:

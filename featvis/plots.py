@@ -1,34 +1,46 @@
-"""The figures: a gradient and its checkerboard in one picture that explains itself, and the overlap behind it.
-
-Everything is laid out in whole pixels at `DPI`, and every map is drawn at a whole number of screen pixels for each of its own: any
-other scale would draw a grid of its own, in a figure about grids.
-"""
+"""The figures: a gradient and its checkerboard in one picture that explains itself, and the overlap behind it."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from featvis.errors import FeatvisError
 from featvis.files import write_atomically
-
-DPI = 120
-"""Screen pixels for an inch, at which every figure is laid out."""
+from featvis.panels import (
+    FAINT,
+    SEQUENTIAL,
+    SIDE,
+    Energy,
+    Page,
+    Window,
+    bar_panel,
+    binned,
+    block_side,
+    energy_panel,
+    fit_lines,
+    gradient_panel,
+    lined,
+    longest,
+    outline,
+    pixel_edges,
+    profile_panel,
+    spectrum_panel,
+    style,
+    text_width,
+    whole_pixels,
+    write_cells,
+    zoom_panel,
+    zoom_window,
+)
 
 FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -37,39 +49,23 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 """Suffix to metadata: no dates, so that equal figures give equal files."""
 
-SIGNED, SEQUENTIAL = "RdBu_r", "viridis"
-INK, FAINT, PERIOD, CONTROL = "#222222", "#666666", "#0072B2", "#D55E00"
+MARGIN = 26
 
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.8,
-    "axes.labelsize": 9,
-    "axes.unicode_minus": True,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "figure.dpi": DPI,
-    "savefig.dpi": "figure",
-    "svg.hashsalt": "featvis",
-}
+MAP_SIDE = 304
+"""The largest side of a map of the whole picture; inputs of up to 299 pixels are drawn pixel by pixel."""
 
-Energy = tuple[float, float | None]
-"""A measured value and its standard error, None where there is none."""
+SCALE_NOTE = (
+    "E is the squared unevenness of the gradient's energy over the pixel phases. 0: even. 0.23: one 3 × 3 convolution "
+    "of stride 2 with random weights. 3: one pixel of each 2 × 2 carries all."
+)
 
 
 @dataclass(frozen=True)
 class GradientView:
     """One gradient of a picture and what was measured about its kind.
 
-    title: such as "raw" or "equalised". gradient: (C, H, W), signed. profile: (P, P), mean 1. energies, controls: period in pixels
-    to (E, its standard error). border: rows and columns left out of the measure on each side.
+    title: such as "raw" or "equalised". gradient: (C, H, W), signed. profile: (P, P), mean 1. energies and controls:
+    period in pixels to (E, its standard error or None). border: rows and columns left out of the measure on each side.
     """
 
     title: str
@@ -90,17 +86,16 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise FeatvisError(f"cannot draw a figure into {path.name!r}: its name must end in {', '.join(FORMATS)}")
-    with _style():
-        return write_atomically(
-            path, lambda temporary: figure.savefig(temporary, format=suffix[1:], metadata=FORMATS[suffix])
-        )
+    settings: dict[str, Any] = {"format": suffix[1:], "metadata": FORMATS[suffix]}
+    with style():
+        return write_atomically(path, lambda temporary: figure.savefig(temporary, **settings))
 
 
 def spectrum(gradient: np.ndarray) -> np.ndarray:
     """Spectral power of a gradient, summed over channels, relative to the mean of all frequencies.
 
-    gradient: (C, H, W). Returns (H, W), mean 1, frequency 0 at (H // 2, W // 2), one step = 1 / size cycles per pixel. Raises
-    FeatvisError where the gradient is zero.
+    gradient: (C, H, W). Returns (H, W), mean 1, frequency 0 at (H // 2, W // 2), a step being 1 / H or 1 / W cycles per
+    pixel. Raises FeatvisError where the gradient is zero.
     """
     power = (np.abs(np.fft.fft2(np.asarray(gradient, dtype=np.float64))) ** 2).sum(axis=0)
     mean = power.mean()
@@ -110,15 +105,16 @@ def spectrum(gradient: np.ndarray) -> np.ndarray:
 
 
 def gradient_figure(picture: np.ndarray, views: Sequence[GradientView], title: str, caption: str = "") -> Figure:
-    """A photograph and, one row for each view, its gradient, a zoom, the phase profile, the spectrum and the energies.
+    """A photograph and, a row for each view, its gradient, a zoom, the phase profile, the spectrum and the energies.
 
-    picture: (H, W, 3) or (H, W) in [0, 1]. Each column has one scale for all rows; gradients are drawn relative to their own root
-    mean square, energies to their own mean. Raises FeatvisError where shapes do not fit or a value is not finite.
+    picture: (H, W, 3) or (H, W) in [0, 1]. Each column has one scale for all rows; gradients are drawn relative to
+    their own root mean square, energies to their own mean. Raises FeatvisError where shapes do not fit or a value is
+    not finite.
     """
     picture = np.asarray(picture, dtype=np.float64)
     _check(picture, views)
-    with _style():
-        return _draw_gradients(picture, views, title, caption)
+    with style():
+        return _draw_gradients(picture, [_Shown(view) for view in views], title, caption)
 
 
 def overlap_figure(
@@ -126,68 +122,269 @@ def overlap_figure(
 ) -> Figure:
     """How many paths reach each pixel, along one axis and in the plane, and the checkerboard energy that follows.
 
-    counts_1d: (L,), counts_2d: (H, W) or None, both non-negative. energies: period in pixels to E. Raises FeatvisError where the
-    shapes do not fit or a value is not finite.
+    counts_1d: (L,), counts_2d: (H, W) or None, both non-negative; of many counts the middle ones are drawn. energies:
+    period in pixels to E. Raises FeatvisError where the shapes do not fit or a value is not finite.
     """
-    counts_1d = np.asarray(counts_1d, dtype=np.float64)
-    counts_2d = None if counts_2d is None else np.asarray(counts_2d, dtype=np.float64)
-    if counts_1d.ndim != 1 or not counts_1d.size or (counts_2d is not None and (counts_2d.ndim != 2 or not counts_2d.size)):
-        shape_2d = None if counts_2d is None else counts_2d.shape
-        raise FeatvisError(f"overlap counts have the shapes (L,) and (H, W); got {counts_1d.shape} and {shape_2d}")
-    values = [counts_1d, np.asarray(list(energies.values()))]
-    if not all(np.isfinite(value).all() for value in [*values, *([] if counts_2d is None else [counts_2d])]):
+    counts = [np.asarray(counts_1d, dtype=np.float64)]
+    if counts_2d is not None:
+        counts.append(np.asarray(counts_2d, dtype=np.float64))
+    if any(one.ndim != axes or not one.size for axes, one in enumerate(counts, start=1)):
+        raise FeatvisError(f"overlap counts have the shapes (L,) and (H, W); got {[one.shape for one in counts]}")
+    if not all(np.isfinite(one).all() for one in [*counts, np.array([*energies.values()])]):
         raise FeatvisError("overlap counts and energies must be finite; got NaN or infinity")
-    with _style():
-        return _draw_overlap(counts_1d, counts_2d, energies, title)
+    with style():
+        return _draw_overlap(counts[0], counts[1] if len(counts) > 1 else None, energies, title)
 
 
-# The page: whole pixels, from the upper left corner.
+# The gradient figure.
 
 
-class _Page:
-    """A white figure addressed in pixels; its text is drawn as it is, never as mathematics."""
+class _Shown:
+    """A view ready to be drawn: relative to its own strength, and of the measured part only for the spectrum."""
 
-    def __init__(self, width: int, height: int) -> None:
-        # Multiples of 15 pixels are exact in inches, so that no pixel is lost on the way.
-        self.width, self.height = (-(-size // 15) * 15 for size in (width, height))
-        self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI, facecolor="white")
-
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        box = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
-        return self.figure.add_axes(box)
-
-    def text(self, x: float, y: float, text: str, size: float = 9, **settings: Any) -> None:
-        """Text whose first line starts at (x, y)."""
-        settings = {"va": "top", "linespacing": 1.3, "parse_math": False} | settings
-        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=size, **settings)
-
-    def bar(self, image: AxesImage, x: float, y: float, height: float, label: str, **settings: Any) -> None:
-        """A colour bar; `settings` go to Figure.colorbar."""
-        bar = self.figure.colorbar(image, cax=self.axes(x, y, 12, height), **settings)
-        bar.set_label(label, labelpad=4)
-        bar.ax.yaxis.set_minor_locator(NullLocator())
-        bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    def __init__(self, view: GradientView) -> None:
+        gradient = np.asarray(view.gradient, dtype=np.float64)
+        self.view = view
+        self.profile = np.asarray(view.profile, dtype=np.float64)
+        (top, left), (height, width) = view.border, gradient.shape[1:]
+        self.inside: Window = (slice(top, height - top), slice(left, width - left))
+        signed, energy = gradient.sum(0), (gradient**2).sum(0)
+        if not energy[self.inside].any():
+            raise FeatvisError(f"the gradient of the view {view.title!r} is zero in all of its measured part")
+        self.signed = signed / (math.sqrt((signed[self.inside] ** 2).mean()) or 1.0)
+        self.energy = energy / energy[self.inside].mean()
+        # Whole periods, so that the harmonics of the stride are frequencies of the transform.
+        inside = gradient[:, self.inside[0], self.inside[1]]
+        rows, columns = (size - size % view.total_stride or size for size in inside.shape[1:])
+        self.spectrum = binned(spectrum(inside[:, :rows, :columns]))
 
 
-def _style() -> AbstractContextManager[None]:
-    """Our settings, whatever the caller's are; theirs are back afterwards."""
-    return matplotlib.style.context(STYLE, after_reset=True)
+def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
+    if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)) or not picture.size:
+        raise FeatvisError(f"a picture has the shape (H, W, 3) or (H, W); got {picture.shape}")
+    if not np.isfinite(picture).all():
+        raise FeatvisError("a picture's values lie in [0, 1]; got NaN or infinity")
+    if not views:
+        raise FeatvisError("a gradient figure shows at least one view; got none")
+    height, width = picture.shape[:2]
+    for view in views:
+        name, period = f"the view {view.title!r}", view.total_stride
+        if np.ndim(view.gradient) != 3 or np.shape(view.gradient)[1:] != (height, width):
+            raise FeatvisError(
+                f"the gradient of {name} has the shape {np.shape(view.gradient)}; "
+                f"the picture needs (C, {height}, {width})"
+            )
+        if np.shape(view.profile) != (period, period):
+            raise FeatvisError(
+                f"the profile of {name} has the shape {np.shape(view.profile)}; "
+                f"its total stride needs ({period}, {period})"
+            )
+        if 2 * view.border[0] >= height or 2 * view.border[1] >= width or min(view.border) < 0:
+            raise FeatvisError(f"the border {view.border} of {name} leaves nothing of {height} × {width} pixels")
+        pairs = [*view.energies.values(), *view.controls.values()]
+        numbers = np.array([number for pair in pairs for number in pair if number is not None])
+        if not all(np.isfinite(values).all() for values in (view.gradient, view.profile, numbers)):
+            raise FeatvisError(f"{name} holds NaN or infinity; a figure needs finite numbers")
 
 
-def _text_width(text: str, size: float, weight: str) -> float:
-    font = get_font(findfont(FontProperties(family="DejaVu Sans", weight=weight)))
-    font.set_size(size, DPI)
-    font.set_text(text)
-    return font.get_width_height()[0] / 64
+def _percentile(values: Sequence[np.ndarray], share: float) -> float:
+    flat = np.concatenate([value.ravel() for value in values])
+    return float(np.percentile(flat, share)) or float(flat.max()) or 1.0
 
 
-def _lines(text: str, width: float, size: float, weight: str = "normal", most: int = 6) -> list[str]:
-    """The text in lines of at most `width` pixels, at most `most` of them; what the font cannot draw becomes a question mark."""
-    known = get_font(findfont(FontProperties(family="DejaVu Sans", weight=weight))).get_charmap()
-    drawable = "".join(c if ord(c) in known or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    letters = max(1, int(width / (0.3 * size * DPI / 72)))
-    while True:
-        lines = textwrap.wrap(drawable, letters, max_lines=most, placeholder=" …" if letters > 2 else "")
-        if letters == 1 or all(_text_width(line, size, weight) <= width for line in lines):
-            return lines
-        letters -= 1
+def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, caption: str) -> Figure:
+    views = [one.view for one in shown]
+    period = max(view.total_stride for view in views)
+    zoom = zoom_window(shown[0].energy, shown[0].inside, period)
+    photo, map_width, map_height = whole_pixels(picture, MAP_SIDE)
+    maps = [whole_pixels(one.signed, MAP_SIDE)[0] for one in shown]
+
+    # Columns start where their panels do; between them there is room for colour bars and labels.
+    columns = [MARGIN]
+    for panel, between in ((max(SIDE, map_width), 122), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
+        columns.append(columns[-1] + panel + between)
+    page_width = columns[-1] + SIDE + MARGIN
+    title_lines = fit_lines(title, page_width - 2 * MARGIN, 17, "bold", most=2)
+    text_left = columns[0] + max(SIDE, map_width) + 36
+    caption_lines = fit_lines(caption, page_width - text_left - MARGIN, 10.5, most=4)
+    photograph = MARGIN + 40 * len(title_lines)
+    numbers = photograph + 24 * len(caption_lines) + 16 * bool(caption_lines)
+    heads = max(photograph + map_height, numbers + 146) + 28
+    rows = heads + 118
+    row_height = 40 + max(SIDE, map_height) + 68
+    page = Page(page_width, rows + row_height * len(views))
+
+    page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
+    edges = pixel_edges(picture.shape)
+    axes, _ = page.map(MARGIN, photograph, MAP_SIDE, np.clip(photo, 0, 1), edges, cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    outline(axes, zoom)
+    page.text(text_left, photograph, caption_lines, 10.5, color=FAINT)
+    _headlines(page, text_left, numbers, views)
+    page.text(text_left, heads - 28 - 16, fit_lines(SCALE_NOTE, page_width - text_left - MARGIN, 9), 9, color=FAINT)
+    dashed = any(any(view.border) for view in views)
+    _heads(page, columns, heads, period, block_side(picture.shape, MAP_SIDE), lined(zoom, period), dashed)
+
+    limit = _percentile([np.abs(one) for one in maps], 99)
+    spread = max([0.1, *(float(np.abs(one.profile - 1).max()) for one in shown)])
+    power = [one.spectrum for one in shown]
+    low = max(_percentile(power, 0.5), 1e-9)
+    norms = (
+        Normalize(-limit, limit),
+        PowerNorm(0.5, 0, _percentile([one.energy[zoom] for one in shown], 99.5)),
+        TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread),
+        LogNorm(low, max(_percentile(power, 99.9), 2 * low), clip=True),
+    )
+    pairs = [pair for view in views for pair in [*view.energies.values(), *view.controls.values()]]
+    ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
+    for index, one in enumerate(shown):
+        y, view = rows + row_height * index, one.view
+        page.text(columns[0], y, fit_lines(view.title, map_width + 60, 13, "bold", most=1), 13, weight="bold")
+        said = ": ".join(text for text in (_headline(view), _verdict(view, views[0] if index else None)) if text)
+        page.text(columns[1], y + 3, fit_lines(said, page_width - columns[1] - MARGIN, 11, most=1), 11)
+        y += 40
+        axes = gradient_panel(page, columns[0], y, MAP_SIDE, maps[index], edges, norms[0])
+        if any(view.border):
+            outline(axes, one.inside, dashed=True)
+        outline(axes, zoom)
+        zoom_panel(page, columns[1], y, one.energy, zoom, view.total_stride, norms[1])
+        profile_panel(page, columns[2], y, one.profile, norms[2])
+        spectrum_panel(page, columns[3], y, one.spectrum, view.total_stride, norms[3])
+        axes = page.axes(columns[4], y + 24, SIDE, SIDE - 24)
+        energy_panel(axes, view.energies, view.controls, (min([0.0, *ends]), max([0.0, *ends])))
+    return page.finished()
+
+
+def _heads(page: Page, columns: list[int], y: int, period: int, block: int, lines: bool, dashed: bool) -> None:
+    gradient = "What each pixel does to the score: red raises it, blue lowers it."
+    gradient += f" Means of {block} × {block} pixels." if block > 1 else ""
+    gradient += " Square: the zoom." + (" Dashed: the part that is measured." if dashed else "")
+    energy = "The squared gradient where it is strongest."
+    energy += f" Thin lines: the period of {period} pixels." if lines else ""
+    power = "Of the signed gradient."
+    power += " Orange ticks: the frequencies that the strides can leave." if period > 1 else ""
+    heads = [
+        ("Gradient", gradient),
+        ("Energy, zoomed in", energy),
+        ("Phase profile", "How unevenly the gradient's energy falls on the pixel phases; 1 = even."),
+        ("Power spectrum", power),
+        ("Checkerboard energy E", "By period; 0 = even. Controls, periods that no stride makes, must sit at 0."),
+    ]
+    ends = [*columns[1:], page.width]
+    for x, end, (head, explanation) in zip(columns, ends, heads, strict=True):
+        page.head(x, y, head, explanation, end - x - 28)
+
+
+def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> None:
+    """The energy of each view, large, side by side."""
+    step = (page.width - x - MARGIN) / max(3, len(views))
+    lines = [_headline(view) for view in views]
+    widest = max(text_width(line, 19, "bold") for line in lines)
+    size = max(7.0, min(19.0, 19 * (step - 24) / widest))
+    for index, (view, line) in enumerate(zip(views, lines, strict=True)):
+        left = x + step * index
+        page.text(left, y, fit_lines(view.title, step - 24, 11, most=1), 11, color=FAINT)
+        page.text(left, y + 28, line, size, weight="bold")
+        verdict = _verdict(view, views[0] if index else None)
+        page.text(left, y + 70, fit_lines(verdict, step - 24, 10.5, most=2), 10.5)
+
+
+def _total(view: GradientView) -> tuple[int, float, float | None] | None:
+    """The period that holds all others, its energy and the error of that; None without strides."""
+    if not view.energies:
+        return None
+    period = view.total_stride if view.total_stride in view.energies else max(view.energies)
+    return period, *view.energies[period]
+
+
+def _number(value: float, error: float | None) -> str:
+    """A value and its error, both to the error's leading digit."""
+    if not error:
+        return f"{value:.3g}".replace("-", "−")
+    digits = min(max(-math.floor(math.log10(error)), 0), 8)
+    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
+
+
+def _headline(view: GradientView) -> str:
+    total = _total(view)
+    return f"E({total[0]}) = {_number(*total[1:])}" if total else "no stride, no checkerboard to measure"
+
+
+def _verdict(view: GradientView, first: GradientView | None) -> str:
+    """What the energy says in words, alone and beside the first view; nothing where the errors do not allow it."""
+    _, value, error = _total(view) or (0, 0.0, None)
+    if error is None:
+        return ""
+    if value <= 2 * error:
+        return "even, within its error"
+    _, before, its_error = (_total(first) if first else None) or (0, 0.0, None)
+    if first is None or its_error is None or before <= 2 * its_error:
+        return ""
+    ratio = before / value
+    if 2 / 3 < ratio < 1.5:
+        return f"about as uneven as {first.title}"
+    times = f"{max(ratio, 1 / ratio):.2g}" if 0.01 < ratio < 100 else f"{max(ratio, 1 / ratio):.0f}"
+    return f"{times} times {'less' if ratio > 1 else 'more'} than {first.title}"
+
+
+# The overlap figure.
+
+BARS_WIDTH, MOST_BARS, MOST_CELLS = 520, 104, 76
+"""The width of all bars in pixels; more bars than this, or cells along an axis, would be too small to see."""
+
+
+def _middle(size: int, most: int) -> slice:
+    first = max(0, size - most) // 2
+    return slice(first, first + min(size, most))
+
+
+def _draw_overlap(
+    counts_1d: np.ndarray, counts_2d: np.ndarray | None, energies: Mapping[int, float], title: str
+) -> Figure:
+    columns = [MARGIN + 44, MARGIN + 44 + BARS_WIDTH + 88]
+    if counts_2d is not None:
+        columns.append(columns[-1] + MAP_SIDE + 144)
+    width = columns[-1] + SIDE + MARGIN
+    title_lines = fit_lines(title, width - 2 * MARGIN, 17, "bold", most=3)
+    heads = MARGIN + 40 * len(title_lines) + 4
+    top = heads + 110
+    page = Page(width, top + MAP_SIDE + 62)
+    page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
+
+    shown = _middle(len(counts_1d), MOST_BARS)
+    text = "How many paths from the output end in each pixel. Even bars would mean no checkerboard."
+    text += f" Drawn: the middle {MOST_BARS} of {len(counts_1d)}." if len(counts_1d) > MOST_BARS else ""
+    page.head(columns[0], heads, "Overlap along one axis", text, BARS_WIDTH)
+    bar_panel(page, columns[0], top, counts_1d[shown], shown.start, BARS_WIDTH, MAP_SIDE)
+
+    if counts_2d is not None:
+        window = _middle(counts_2d.shape[0], MOST_CELLS), _middle(counts_2d.shape[1], MOST_CELLS)
+        cells = counts_2d[window]
+        text = "The same for rows and columns at once."
+        text += " Drawn: the middle of {} × {}.".format(*counts_2d.shape) if cells.size < counts_2d.size else ""
+        page.head(columns[1], heads, "Overlap in the plane", text, MAP_SIDE + 40)
+        axes, image = page.map(
+            columns[1],
+            top,
+            MAP_SIDE,
+            cells,
+            pixel_edges(cells.shape, window),
+            "paths",
+            {"ticks": MaxNLocator(6)},
+            cmap=SEQUENTIAL,
+            norm=Normalize(0, float(cells.max()) or 1.0),
+        )
+        if MAP_SIDE // max(cells.shape) >= 8 * longest(cells) + 4:
+            write_cells(axes, image, cells, "g", 8)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.set(xlabel="column, pixels", ylabel="row, pixels")
+
+    page.head(columns[-1], heads, "Checkerboard energy E", "By period; 0 = even.", SIDE + 20)
+    axes = page.axes(columns[-1], top, SIDE, MAP_SIDE)
+    values = [0.0, *energies.values()]
+    energy_panel(axes, {period: (value, None) for period, value in energies.items()}, {}, (min(values), max(values)))
+    for index, period in enumerate(sorted(energies)):
+        place, number = (index, energies[period]), f"{energies[period]:.3g}"
+        axes.annotate(number, place, (0, 8), textcoords="offset points", ha="center", fontsize=9)
+    return page.finished()

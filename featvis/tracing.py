@@ -307,7 +307,7 @@ class _Recorder(TorchDispatchMode):
         if tensors:
             self.trace.operations.append(
                 Operation(
-                    operator, function, layer, call, *traced, numbers, tuple(tensors[0].shape), grids[0]
+                    operator, function, layer, call, traced[0], traced[1], numbers, tuple(tensors[0].shape), grids[0]
                 )
             )
         return result

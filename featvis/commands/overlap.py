@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from featvis.overlap import Stack
 
-WIDEST, TALLEST = 120, 40
+WIDEST, TALLEST = 120, 24
 """Characters and lines of the largest grid that is printed; a larger one is given by its two axes."""
 
 LONGEST = 64
@@ -70,16 +71,16 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None)
         click.echo(f"{period:8d} {float(value):11.4f} {float(exact[period]):24.4f}")
 
     click.echo("\nHow to balance each stage:")
-    for index, name in enumerate(names):
+    for index in range(len(stages)):
         for line in _advice(stacks, index):
-            click.echo(f"  {index + 1}. {name}: {line}")
+            click.echo(f"  {index + 1}. {line}")
 
     if png is not None:
         from featvis import plots
 
         picture = closed_form.counts_2d(rows, columns, (down, across)) if dims == 2 else None
-        shares = {period: float(value) for period, value in exact.items()}
-        figure = plots.overlap_figure(counts[0], picture, shares, f"Overlap of {', '.join(names)}")
+        values = {period: float(value) for period, value in energies.items()}
+        figure = plots.overlap_figure(counts[0], picture, values, f"Overlap of {', '.join(names)}")
         click.echo(f"\nwrote {plots.save_figure(figure, png)}")
 
 
@@ -102,31 +103,35 @@ def _row(values: np.ndarray) -> str:
     return " ".join(texts)
 
 
-def _advice(stacks: list[Stack], index: int) -> list[str]:
+def _advice(stacks: Sequence[Stack], index: int) -> list[str]:
     """What to do about one stage: a line for both axes, or one for each where they differ."""
-    from dataclasses import replace
-
     from featvis.overlap import balanced_kernels, total_energy
-
-    def left(chosen: list[int], kernel: int) -> float:
-        """E of the whole stack once the stage has this kernel on the chosen axes."""
-        mended = [list(stack) for stack in stacks]
-        for axis in chosen:
-            mended[axis][index] = replace(mended[axis][index], kernel=kernel)
-        return float(total_energy(*mended))
 
     alike = all(stack[index] == stacks[0][index] for stack in stacks)
     lines = []
-    for label, chosen in [("", list(range(len(stacks))))] if alike else [("rows ", [0]), ("columns ", [1])]:
-        stage = stacks[chosen[0]][index]
-        alone = total_energy(*([stage] for _ in chosen))
+    for label, axes in [("", range(len(stacks)))] if alike else [("rows ", range(1)), ("columns ", range(1, 2))]:
+        stage = stacks[axes[0]][index]
+        alone = total_energy(*([stage] for _ in axes))
         kernels = balanced_kernels(stage.kernel, stage.stride, stage.dilation)
-        if alone == 0:
-            lines.append(f"{label}even")
-        elif not kernels:
-            shared = f"stride {stage.stride} and dilation {stage.dilation} share a factor"
-            lines.append(f"{label}E {float(alone):.4f} alone; no kernel is even while {shared}")
+        verdict = f"E {float(alone):.4f} alone; "
+        if not alone:
+            verdict = "even"
+        elif kernels:
+            mends = (f"{_mended(stacks, index, axes, kernel):.4f} with kernel {kernel}" for kernel in kernels)
+            verdict += f"the stack would have {', '.join(mends)}"
         else:
-            mends = ", ".join(f"{left(chosen, kernel):.4f} with kernel {kernel}" for kernel in kernels)
-            lines.append(f"{label}E {float(alone):.4f} alone; the stack would have {mends}")
+            verdict += f"no kernel is even while stride {stage.stride} and dilation {stage.dilation} share a factor"
+        lines.append(f"{label}{stage}: {verdict}")
     return lines
+
+
+def _mended(stacks: Sequence[Stack], index: int, axes: Sequence[int], kernel: int) -> float:
+    """E of the whole stack once one stage has another kernel on these axes."""
+    from dataclasses import replace
+
+    from featvis.overlap import total_energy
+
+    changed = [list(stack) for stack in stacks]
+    for axis in axes:
+        changed[axis][index] = replace(changed[axis][index], kernel=kernel)
+    return float(total_energy(*changed))

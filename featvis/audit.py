@@ -1,0 +1,230 @@
+"""From a model and pictures to an Audit: the checkerboard energy by period, with errors, controls and neighbours."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featvis.energy import CheckerboardEnergy, Energies, Estimate
+from featvis.errors import FeatvisError
+from featvis.files import write_text
+from featvis.gradients import GradientEngine
+from featvis.models import Model
+
+SCHEMA = "featvis.audit/1"
+PROFILE_SCHEMA = "featvis.profile/1"
+
+_BY_PERIOD = ("energy", "controls", "exact_periods", "signed_comb")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the gradients of a model at some pictures measured; plain numbers.
+
+    Mappings go from the period in pixels to an Estimate (value, standard error or None). profile: rows of the mean phase profile, mean 1.
+    replicates: whether the errors come from "pictures" or, where there are few, from "tiles". skipped: pictures that could not be
+    read. settings: everything that was resolved, with versions and seed.
+    """
+
+    total_stride: int
+    energy: dict[int, Estimate]
+    controls: dict[int, Estimate]
+    exact_periods: dict[int, Estimate]
+    signed_comb: dict[int, Estimate]
+    high_frequency_share: Estimate
+    mean_gradient_flatness: float
+    profile: tuple[tuple[float, ...], ...]
+    pictures: int
+    replicates: str
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, energies: Energies, **rest: Any) -> Audit:
+        """The audit of what a CheckerboardEnergy computed."""
+        values = energies._asdict()
+        values["profile"] = tuple(tuple(row) for row in energies.profile.tolist())
+        return cls(**values, **rest)
+
+    def to_json(self) -> str:
+        """The audit as JSON; periods become strings."""
+        content: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        for name in _BY_PERIOD:
+            content[name] = {str(period): estimate._asdict() for period, estimate in getattr(self, name).items()}
+        content["high_frequency_share"] = self.high_frequency_share._asdict()
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Audit:
+        """The audit that `to_json` wrote; raises FeatvisError for anything else."""
+        content = _document(text, SCHEMA, "an audit that `featvis audit --json` wrote")
+        try:
+            for name in _BY_PERIOD:
+                content[name] = {int(period): _estimate(entry) for period, entry in content[name].items()}
+            content["high_frequency_share"] = _estimate(content["high_frequency_share"])
+            content["mean_gradient_flatness"] = float(content["mean_gradient_flatness"])
+            content["profile"] = tuple(tuple(float(value) for value in row) for row in content["profile"])
+            content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
+            return cls(**content)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise FeatvisError(f"the audit is damaged ({type(error).__name__}: {error}); measure it again") from None
+
+
+def _estimate(entry: dict[str, Any]) -> Estimate:
+    error = entry["error"]
+    return Estimate(float(entry["value"]), None if error is None else float(error))
+
+
+def _document(text: str, schema: str, expected: str) -> dict[str, Any]:
+    """A JSON object of a schema, without that key."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise FeatvisError(f"not JSON; expected {expected}") from None
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise FeatvisError(f"schema {found!r}; expected {schema!r}, {expected}")
+    return {key: value for key, value in content.items() if key != "schema"}
+
+
+def save_profile(audit: Audit, path: str | Path) -> Path:
+    """Write the audit's phase profile as JSON, for `equalise`."""
+    content = {
+        "schema": PROFILE_SCHEMA,
+        "profile": audit.profile,
+        "pictures": audit.pictures,
+        "settings": audit.settings,
+    }
+    return write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:
+    """A profile that `save_profile` wrote, (P, P), and the settings it was measured with; raises FeatvisError for anything else."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeatvisError(
+            f"cannot read the profile {str(path)!r} ({type(error).__name__}); make one with --save-profile"
+        ) from None
+    try:
+        content = _document(text, PROFILE_SCHEMA, "a profile that `featvis audit --save-profile` wrote")
+        profile = torch.tensor(content["profile"], dtype=torch.float64)
+        settings = dict(content["settings"])
+    except FeatvisError as error:
+        raise FeatvisError(f"{str(path)!r}: {error}") from None
+    except (TypeError, ValueError, KeyError) as error:
+        raise FeatvisError(
+            f"the profile {str(path)!r} is damaged ({type(error).__name__}: {error}); measure it again"
+        ) from None
+    if profile.ndim != 2 or not bool(profile.isfinite().all() & (profile >= 0).all()):
+        raise FeatvisError(f"the profile {str(path)!r} is not a table of non-negative numbers; measure it again")
+    return profile, settings
+
+
+def check_gradients(gradients: Tensor, names: Sequence[str], score: str) -> None:
+    """Raises FeatvisError naming the first picture whose gradient holds NaN, infinity or nothing but zeros."""
+    for name, largest in zip(names, gradients.abs().flatten(1).amax(1).tolist(), strict=True):
+        if not 0 < largest < float("inf"):
+            what = "nothing but zeros" if largest == 0 else "NaN or infinity"
+            raise FeatvisError(
+                f"the gradient of the score {score!r} at {name} holds {what}; choose another score, or check the weights and --range"
+            )
+
+
+@dataclass
+class Loader:
+    """Batches of prepared pictures, read one batch at a time; remembers what it skipped and what there is to say of the files."""
+
+    model: Model
+    paths: Sequence[Path]
+    batch_size: int = 8
+    skip_bad: bool = False
+    skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, list[int], list[str]]]:
+        """Batches (B, C, H, W) with the pictures' numbers and names. Raises FeatvisError for a bad picture unless skip_bad."""
+        pixels: list[Tensor] = []
+        numbers: list[int] = []
+        for number, path in enumerate(self.paths):
+            try:
+                picture, prepared = self.model.load(path)
+            except FeatvisError as error:
+                if not self.skip_bad:
+                    raise
+                self.skipped.append(str(error))
+                continue
+            self.notes.extend(f"{path.name}: {note}" for note in picture.notes)
+            pixels.append(prepared)
+            numbers.append(number)
+            if len(pixels) == self.batch_size:
+                yield self._batch(pixels, numbers)
+                pixels, numbers = [], []
+        if pixels:
+            yield self._batch(pixels, numbers)
+
+    def _batch(self, pixels: list[Tensor], numbers: list[int]) -> tuple[Tensor, list[int], list[str]]:
+        return self.model.normalise(torch.stack(pixels)), numbers, [self.paths[number].name for number in numbers]
+
+
+def audit_pictures(
+    model: Model,
+    paths: Sequence[Path],
+    score: str = "top",
+    method: str = "vanilla",
+    compensation: str = "none",
+    profile: Tensor | None = None,
+    batch_size: int = 8,
+    seed: int = 0,
+    skip_bad: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Audit:
+    """Measure the checkerboard in a model's gradients at pictures, in one pass and constant memory.
+
+    paths: picture files, as `find_pictures` gives them. profile: (P, P), for `equalise`. progress is called with the pictures done
+    so far. Raises FeatvisError for a bad picture (unless skip_bad: counted and said), a score that gives no gradient, and as GradientEngine.
+    """
+    if batch_size < 1:
+        raise FeatvisError(f"a batch size of {batch_size}; give at least 1")
+    loader = Loader(model, paths, batch_size, skip_bad)
+    engine = GradientEngine(model, score, seed)
+    metric: CheckerboardEnergy | None = None
+    for images, numbers, names in loader:
+        attributions = engine.attribution(images, method, compensation, profile, numbers)
+        check_gradients(attributions, names, score)
+        metric = metric or CheckerboardEnergy(engine.total_stride)
+        metric.update(attributions, numbers)
+        progress(numbers[-1] + 1)
+    if metric is None:
+        first = loader.skipped[0] if loader.skipped else "none was given"
+        raise FeatvisError(f"none of {len(paths)} pictures could be read; the first: {first}")
+    settings = {
+        **model.settings(),
+        "score": score,
+        "method": method,
+        "compensation": compensation,
+        "batch_size": batch_size,
+        "seed": seed,
+        "skip_bad": skip_bad,
+        "prepared": engine.prepared,
+        "versions": {
+            "featvis": version("featvis"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    return Audit.of(
+        metric.compute(),
+        skipped=tuple(loader.skipped),
+        notes=tuple(dict.fromkeys((*model.notes, *engine.notes, *loader.notes))),
+        settings=settings,
+    )

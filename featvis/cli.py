@@ -1,0 +1,42 @@
+"""The command line: each command is a file in `featvis/commands/`, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from featvis import __version__
+from featvis.errors import FeatvisError
+
+COMMANDS = ("layers", "grad", "audit", "overlap", "demo")
+
+
+class _Commands(click.Group):
+    """Loads a command's module on demand, and turns what a user can mend into one line and exit code 2."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"featvis.commands.{name}"), name)
+
+    def invoke(self, context: click.Context) -> Any:
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            return super().invoke(context)
+        except FeatvisError as error:
+            click.echo(f"featvis: {' '.join(str(error).split())}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="featvis")
+def main() -> None:
+    """Measure the checkerboard in the gradients of convolutional networks, and find, compensate and remove its cause."""

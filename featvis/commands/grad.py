@@ -1,0 +1,128 @@
+"""`featvis grad`: gradient maps of single pictures."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featvis.commands.audit import profile_from
+from featvis.commands.options import gradient_options, model_from, model_options, pictures_from
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from featvis.plots import GradientView
+
+
+@click.command()
+@model_options
+@gradient_options
+@click.option("--out", default="out", show_default=True, type=click.Path(), help="Folder for the pictures and arrays.")
+def grad(out: str, **options: Any) -> None:
+    """Draw the gradient at each of PICTURES beside its phase profile and spectrum, and save it as .npz."""
+    from featvis.files import make_folder
+
+    paths = pictures_from(options)
+    folder = make_folder(out)
+    model = model_from(options)
+    profile = profile_from(options)
+    draw_gradients(model, paths, folder, profile, **options)
+
+
+def draw_gradients(
+    model: Any,
+    paths: list[Path],
+    folder: Path,
+    profile: Tensor | None,
+    score: str,
+    method: str,
+    compensate: str,
+    seed: int,
+    skip_bad: bool,
+) -> list[Path]:
+    """A figure and an array for each picture; prints a line for each and returns the figures."""
+    import numpy as np
+    import torch
+
+    from featvis.audit import check_gradients
+    from featvis.commands.options import format_estimate
+    from featvis.energy import checkerboard_energy
+    from featvis.errors import FeatvisError
+    from featvis.files import write_atomically
+    from featvis.gradients import GradientEngine
+    from featvis.plots import gradient_figure, save_figure
+
+    engine = GradientEngine(model, score, seed)
+    figures: list[Path] = []
+    skipped: list[str] = []
+    for number, path in enumerate(paths):
+        try:
+            picture, pixels = model.load(path)
+        except FeatvisError as error:
+            if not skip_bad:
+                raise
+            skipped.append(str(error))
+            continue
+        images = model.normalise(pixels.unsqueeze(0))
+        rows = [("gradient", "vanilla", "none")]
+        if (method, compensate) != ("vanilla", "none"):
+            rows.append(
+                (
+                    " + ".join(part for part in (method, compensate) if part not in ("vanilla", "none")),
+                    method,
+                    compensate,
+                )
+            )
+        views, arrays = [], {}
+        for title, its_method, its_compensation in rows:
+            attribution = engine.attribution(images, its_method, its_compensation, profile, [number])
+            check_gradients(attribution, [path.name], score)
+            views.append(view_of(title, attribution, engine.total_stride))
+            arrays[title] = attribution[0].cpu().numpy()
+        name = _free_name(path.stem, [figure.stem for figure in figures])
+        shown = pixels.permute(1, 2, 0).squeeze(2).numpy()
+        figure = gradient_figure(shown, views, f"{path.name}, score {score}", f"{model.spec}, weights {model.weights}")
+        figures.append(save_figure(figure, folder / f"{name}.png"))
+        settings = {"score": score, "total_stride": engine.total_stride, "method": method, "compensation": compensate}
+        saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": shown, **settings}
+        write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
+        measured = checkerboard_energy(torch.from_numpy(arrays[rows[-1][0]])[None], engine.total_stride)
+        period = engine.total_stride
+        said = f"E({period}) = {format_estimate(measured.energy.get(period))}"
+        click.echo(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
+    if skipped:
+        click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")
+    if not figures:
+        raise FeatvisError(f"none of {len(paths)} pictures could be read")
+    for note in (*model.notes, *engine.notes):
+        click.echo(f"note: {note}")
+    return figures
+
+
+def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
+    """What a figure shows of one picture's attribution, (1, C, H, W)."""
+    from featvis.energy import checkerboard_energy, interior
+    from featvis.plots import GradientView
+
+    measured = checkerboard_energy(attribution, total_stride)
+    height, width = attribution.shape[-2:]
+    return GradientView(
+        title=title,
+        gradient=attribution[0].cpu().numpy(),
+        profile=measured.profile.numpy(),
+        energies={period: (estimate.value, estimate.error) for period, estimate in measured.energy.items()},
+        controls={period: (estimate.value, estimate.error) for period, estimate in measured.controls.items()},
+        total_stride=total_stride,
+        border=(interior(height, total_stride).start, interior(width, total_stride).start),
+    )
+
+
+def _free_name(stem: str, taken: list[str]) -> str:
+    """The stem, numbered where another picture of the run already has it."""
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    return name

@@ -1,0 +1,184 @@
+"""Options and printing that several commands share."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from featvis.errors import FeatvisError
+
+if TYPE_CHECKING:
+    from featvis.energy import Estimate
+    from featvis.models import Model
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Registry(click.Choice):
+    """A choice among the keys of a registry, read from its module's source, so that help need not import torch."""
+
+    def __init__(self, module: str, name: str) -> None:
+        found = importlib.util.find_spec(module)
+        assert found is not None
+        assert found.origin is not None
+        tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+        literal = next(
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name
+        )
+        assert isinstance(literal, ast.Dict)
+        super().__init__([key.value for key in literal.keys if isinstance(key, ast.Constant)])
+
+
+class Numbers(click.ParamType):
+    """One number, or comma-separated numbers, one for each channel."""
+
+    name = "number[,number...]"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a number, or numbers separated by commas", parameter, context)
+
+
+class Size(click.ParamType):
+    """Pixels of a square, or HEIGHTxWIDTH."""
+
+    name = "pixels|HxW"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a size; write 224, or 224x320 for height x width", parameter, context)
+        return int(parts[0]), int(parts[-1])
+
+
+def model_options(command: Command) -> Command:
+    """The model argument and everything that `load_model` takes."""
+    for option in reversed(
+        (
+            click.argument("spec", metavar="MODEL"),
+            click.option(
+                "--weights", help="A torchvision enum name, DEFAULT, none (random), or a .pth / .safetensors file."
+            ),
+            click.option(
+                "--seed", default=0, show_default=True, help="For random weights and every other random draw."
+            ),
+            click.option(
+                "--mean", type=Numbers(), help="Mean of the input, for pixels in [0, 1]; one, or one a channel."
+            ),
+            click.option("--std", type=Numbers(), help="Standard deviation of the input, likewise."),
+            click.option("--size", type=Size(), help="Input size, where it is not the network's own."),
+            click.option(
+                "--channels", type=click.IntRange(1), help="Input channels, where they are not the network's own."
+            ),
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def gradient_options(command: Command) -> Command:
+    """Score, method, compensation and the pictures they are taken at."""
+    for option in reversed(
+        (
+            click.argument("pictures", nargs=-1, required=True, type=click.Path()),
+            click.option(
+                "--score",
+                default="top",
+                show_default=True,
+                help="top, a class index or label, layer:channel, seeds or seeds:layer.",
+            ),
+            click.option(
+                "--method", type=Registry("featvis.gradients", "METHODS"), default="vanilla", show_default=True
+            ),
+            click.option(
+                "--compensate",
+                type=Registry("featvis.gradients", "COMPENSATIONS"),
+                default="none",
+                show_default=True,
+            ),
+            click.option("--profile", type=click.Path(), help="A profile of `audit --save-profile`, for equalise."),
+            click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures."),
+            click.option("--skip-bad", is_flag=True, help="Count pictures that cannot be read, and go on."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def model_from(options: dict[str, Any]) -> Model:
+    """The Model of a command's options, which are taken out of them; `seed` stays."""
+    from featvis.models import load_model
+
+    names = ("weights", "mean", "std", "size", "channels", "device")
+    return load_model(options.pop("spec"), seed=options["seed"], **{name: options.pop(name) for name in names})
+
+
+def pictures_from(options: dict[str, Any]) -> list[Path]:
+    """The picture files of a command's options, which are taken out of them."""
+    from featvis.images import find_pictures
+
+    return find_pictures(options.pop("pictures"))[: options.pop("limit")]
+
+
+def check_writable(*paths: str | None) -> None:
+    """Raises FeatvisError before the work where a file could not be written after it."""
+    from featvis.files import make_folder
+
+    for path in paths:
+        if path is not None:
+            if Path(path).is_dir():
+                raise FeatvisError(f"{path!r} is a folder; give the name of a file")
+            make_folder(Path(path).parent)
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the terminal's error stream; nothing where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; the first column to the left, markup in cells taken literally."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    console.print(table)
+
+
+def format_estimate(estimate: Estimate | None) -> str:
+    """Value and standard error, "0.0083 ± 0.0004"; enough digits for either."""
+    if estimate is None:
+        return "-"
+    if estimate.error is None:
+        return f"{estimate.value:.4g}"
+    digits = 5 if max(abs(estimate.value), estimate.error) < 0.1 else 4
+    return f"{estimate.value:.{digits}f} ± {estimate.error:.{digits}f}"

@@ -1,0 +1,474 @@
+"""The gradient engine: d score / d pixels, signed, in the units of the prepared input.
+
+`GradientEngine` prepares a frozen twin of a network once and is called for each batch; METHODS turn its gradients into attributions and
+COMPENSATIONS treat what a checkerboard left in them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featvis.errors import FeatvisError
+from featvis.models import Model
+from featvis.modules import copy_module, layer_named, nearest_names, output_tensor
+from featvis.preparation import prepare_network
+from featvis.tracing import Trace, refusals, trace
+
+SAME = 1e-4
+"""Two forms of a network agree where their gradients differ by less than this, relative to the gradient's norm."""
+
+SMOOTHGRAD_SAMPLES, SMOOTHGRAD_NOISE = 25, 0.15
+"""Samples, and noise as a share of the input's range: Smilkov et al. 2017, as in their own code."""
+
+INTEGRATION_STEPS = 50
+
+JITTER_SHIFTS = 16
+
+LOW_PASS_CUTOFF = 15 / 224
+"""Cycles per pixel: the disc of 15 frequency bins at 224 pixels of Muzellec et al., "Saliency strikes back", 2024."""
+
+Gradient = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is differentiated: the top logit, one logit, a channel's mean, or a map with random signs.
+
+    kind: "top", "class", "channel" or "seeds". layer: the dotted name, None for the network's output.
+    """
+
+    text: str
+    kind: str
+    layer: str | None = None
+    index: int = 0
+
+    @staticmethod
+    def parse(text: str, module: nn.Module, labels: Sequence[str] | None = None) -> Score:
+        """The score that a text names: `top`, a class index or label, `layer:channel`, `seeds` or `seeds:layer`.
+
+        Raises FeatvisError for an unknown layer or label, with the nearest ones.
+        """
+        if text in ("top", "seeds"):
+            return Score(text, text)
+        if text.lstrip("-").isdigit():
+            return Score(text, "class", index=int(text))
+        for number, label in enumerate(labels or ()):
+            if label.casefold() == text.casefold():
+                return Score(text, "class", index=number)
+        first, colon, last = text.rpartition(":")
+        if first == "seeds":
+            return Score(text, "seeds", layer_named(module, last))
+        if colon and last.lstrip("-").isdigit():
+            return Score(text, "channel", layer_named(module, first), int(last))
+        if colon:
+            raise FeatvisError(
+                f"the score {text!r} ends in {last!r}; write layer:channel with a channel's number, or seeds:layer"
+            )
+        names = [*(labels or ()), *(name for name, _ in module.named_modules() if name)]
+        raise FeatvisError(
+            f"no label {text!r}; a score is top, a class index or label, layer:channel, or seeds:layer{nearest_names(text, names)}"
+        )
+
+    def values(self, output: Tensor, chosen: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """The score of each picture, (B,), and the class it took, (B, 1), where it took one. chosen: the class to take for `top`."""
+        if self.kind == "seeds":
+            return (output * draws.signs(output)).flatten(1).sum(1), None
+        if self.kind == "channel" and output.ndim < 2:
+            raise FeatvisError(f"the layer {self.layer!r} returns shape {tuple(output.shape)}; it has no channels")
+        logits = output.unsqueeze(1) if output.ndim == 1 else output.flatten(2).mean(2) if output.ndim > 2 else output
+        if self.kind == "top":
+            chosen = logits.argmax(1, keepdim=True) if chosen is None else chosen
+            return logits.gather(1, chosen).squeeze(1), chosen
+        count = logits.shape[1]
+        if not -count <= self.index < count:
+            what = f"channel {self.index} of {self.layer}" if self.kind == "channel" else f"class {self.index}"
+            raise FeatvisError(f"the score asks for {what}, but there are {count}; give 0 to {count - 1}")
+        return logits[:, self.index], None
+
+
+class Draws:
+    """Random numbers that belong to each picture, so that results do not depend on how pictures are put into batches.
+
+    indices: the pictures' numbers in the whole set.
+    """
+
+    def __init__(self, seed: int, indices: Sequence[int]) -> None:
+        self.seed, self.indices = seed, list(indices)
+        self.generators = self._fresh("samples")
+
+    def _fresh(self, stream: str) -> list[torch.Generator]:
+        salt = int.from_bytes(stream.encode()[:4], "big")
+        return [
+            torch.Generator().manual_seed((self.seed * 1_000_003 + index) * 4_294_967_291 % 2**61 + salt)
+            for index in self.indices
+        ]
+
+    def one(self, picture: int) -> Draws:
+        """The numbers of one picture of the batch, from their start."""
+        return Draws(self.seed, self.indices[picture : picture + 1])
+
+    def signs(self, like: Tensor) -> Tensor:
+        """-1 or 1 in the shape of a batch; the same at every call."""
+        drawn = [torch.randint(0, 2, like.shape[1:], generator=generator) for generator in self._fresh("signs")]
+        return (2 * torch.stack(drawn) - 1).to(like)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal noise in the shape of a batch."""
+        return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in self.generators]).to(like)
+
+    def shifts(self, count: int, period: int) -> list[list[int]]:
+        """A shift of 0 to period - 1 pixels along each of `count` axes, for each picture."""
+        return [torch.randint(0, period, (count,), generator=generator).tolist() for generator in self.generators]
+
+
+class _Reached(Exception):  # noqa: N818, not an error: it ends a forward pass at the layer that was asked for
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+
+class GradientEngine:
+    """Input gradients of one network and one score, for batch after batch.
+
+    The network that is handed in stays as it is, in every respect. On the first batch a frozen twin in eval mode is prepared: batch
+    norms folded into their convolutions, channels last, the forward pass stopping at the score's layer. `prepared` says
+    whether that gives the same gradient to 1e-4, relative; otherwise the plain twin is used and `notes` say so.
+
+    Raises FeatvisError for a score that the network does not have, an input that it refuses, and a network that mixes the pictures of
+    a batch, such as batch norm without running statistics: one picture alone must give the same gradient as in its batch.
+    """
+
+    def __init__(self, model: Model | nn.Module, score: str = "top", seed: int = 0, prepare: bool = True) -> None:
+        self.module = model.module if isinstance(model, Model) else model
+        labels = model.labels if isinstance(model, Model) else None
+        self.score = Score.parse(score, self.module, labels)
+        self.seed, self.prepare = seed, prepare
+        self.prepared = False
+        self.notes: list[str] = []
+        self._network: nn.Module | None = None
+        self._total_stride = 0
+
+    @property
+    def total_stride(self) -> int:
+        """The product of the strides between the pixels and the score; known after the first batch."""
+        return self._total_stride
+
+    def __call__(self, images: Tensor, indices: Sequence[int] | None = None) -> Tensor:
+        """Gradients of a batch: (B, C, H, W) to the same shape. indices: the pictures' numbers in the whole set."""
+        draws = Draws(self.seed, range(len(images)) if indices is None else indices)
+        images = self._admit(images, draws)
+        return self._gradient(self._ready, images, None, draws)[0]
+
+    def attribution(
+        self,
+        images: Tensor,
+        method: str = "vanilla",
+        compensation: str = "none",
+        profile: Tensor | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> Tensor:
+        """A method's attribution of a batch, compensated: (B, C, H, W) to the same shape.
+
+        method, compensation: names in METHODS and COMPENSATIONS. profile: (P, P), what `equalise` divides by.
+        """
+        draws = Draws(self.seed, range(len(images)) if indices is None else indices)
+        images = self._admit(images, draws)
+        chosen = self.chosen(images) if (method, compensation) not in _ONE_PASS else None
+
+        def gradient(batch: Tensor) -> Tensor:
+            return self._gradient(self._ready, batch, chosen, draws)[0]
+
+        def attribute(batch: Tensor) -> Tensor:
+            return _named(METHODS, "method", method)(gradient, batch, draws)
+
+        treatment = Treatment(self.total_stride, draws, profile)
+        return _named(COMPENSATIONS, "compensation", compensation)(attribute, images, treatment)
+
+    def chosen(self, images: Tensor) -> Tensor | None:
+        """The class of each picture's top logit, (B, 1), where the score asks for it."""
+        if self.score.kind != "top":
+            return None
+        with torch.no_grad():
+            output = self._forward(self._ready, images)
+        return self.score.values(output, None, Draws(self.seed, range(len(images))))[1]
+
+    @property
+    def _ready(self) -> nn.Module:
+        assert self._network is not None
+        return self._network
+
+    def _admit(self, images: Tensor, draws: Draws) -> Tensor:
+        """The images on the network's device and in its precision; prepares on the first batch."""
+        if images.ndim not in (3, 4) or 0 in images.shape:
+            raise FeatvisError(
+                f"images of shape {tuple(images.shape)}; expected (B, C, H, W), or (B, C, L) for signals"
+            )
+        parameter = next(self.module.parameters(), None)
+        if parameter is not None:
+            images = images.to(parameter.device, parameter.dtype)
+        images = images.detach()
+        if self._network is None:
+            self._start(images, draws)
+        return images
+
+    def _start(self, images: Tensor, draws: Draws) -> None:
+        plain = copy_module(self.module)
+        record = trace(self.module, images[:1])
+        self._total_stride = record.total_stride(self.score.layer)
+        calls = record.layer_calls.get(self.score.layer, 0) if self.score.layer else 0
+        self._stop_at(plain, calls)
+        alone, chosen = self._gradient(plain, images[:1], None, draws.one(0))
+        if self.prepare:
+            network = prepare_network(copy_module(self.module), record, keep=self.score.layer)
+            self._stop_at(network, calls)
+            fast, _ = self._gradient(network, images[:1], chosen, draws.one(0))
+            self.prepared = _difference(fast, alone) < SAME or self._same_in_double(
+                images, chosen, draws, record, calls
+            )
+            if not self.prepared:
+                self.notes.append(
+                    "the network could not be prepared (its folded form gives another gradient); used as it is"
+                )
+        self._network = network if self.prepared else plain
+        if len(images) > 1:
+            self._check_coupling(images[:2], alone if not self.prepared else fast, chosen, draws, calls)
+
+    def _same_in_double(self, images: Tensor, chosen: Tensor | None, draws: Draws, record: Trace, calls: int) -> bool:
+        """Whether the folded form is the same function: rounding can flip a rectifier, in float64 hardly ever."""
+        try:
+            gradients = []
+            for folded in (False, True):
+                network = copy_module(self.module).double()
+                if folded:
+                    prepare_network(network, record, keep=self.score.layer)
+                self._stop_at(network, calls)
+                gradients.append(self._gradient(network, images[:1].double(), chosen, draws.one(0))[0])
+        except (FeatvisError, RuntimeError, TypeError):
+            return False
+        return _difference(*gradients) < SAME
+
+    def _check_coupling(self, images: Tensor, alone: Tensor, chosen: Tensor | None, draws: Draws, calls: int) -> None:
+        both = Draws(self.seed, draws.indices[:2])
+        first_of = chosen if chosen is None else self.chosen(images)
+        if first_of is not None and chosen is not None:
+            first_of[0] = chosen[0]
+        together = self._gradient(self._ready, images, first_of, both)[0][:1]
+        if _difference(together, alone) < SAME:
+            return
+        # Rounding can flip a rectifier; float64 tells it from a batch that is really mixed.
+        with_doubles = True
+        try:
+            network = copy_module(self.module).double()
+            self._stop_at(network, calls)
+            one = self._gradient(network, images[:1].double(), chosen, draws.one(0))[0]
+            two = self._gradient(network, images.double(), first_of, both)[0][:1]
+            with_doubles = _difference(two, one) < SAME
+        except (FeatvisError, RuntimeError, TypeError):
+            with_doubles = False
+        if not with_doubles:
+            raise FeatvisError(
+                "a picture's gradient depends on the other pictures of its batch, or on chance (batch norm without running statistics, "
+                "minibatch statistics, dropout that ignores eval mode); give the pictures one by one with --batch-size 1"
+            )
+
+    def _stop_at(self, network: nn.Module, calls: int) -> None:
+        """End the forward pass where the score's layer returns for the last time."""
+        if self.score.layer is None:
+            return
+        seen = itertools.count(1)
+
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            if next(seen) % calls == 0:
+                raise _Reached(output)
+
+        network.get_submodule(self.score.layer).register_forward_hook(hook)
+
+    def _forward(self, network: nn.Module, images: Tensor) -> Tensor:
+        with refusals(images):
+            try:
+                output = network(images)
+            except _Reached as reached:
+                output = reached.output
+        return output_tensor(output)
+
+    def _gradient(
+        self, network: nn.Module, images: Tensor, chosen: Tensor | None, draws: Draws
+    ) -> tuple[Tensor, Tensor | None]:
+        pixels = images.detach().requires_grad_()
+        with torch.enable_grad():
+            # A copy: the first layer may work in place.
+            output = self._forward(network, pixels.clone())
+            values, chosen = self.score.values(output, chosen, draws)
+            if not values.requires_grad:
+                raise FeatvisError(
+                    f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"
+                )
+            (gradient,) = torch.autograd.grad(values.sum(), pixels, allow_unused=True)
+        if gradient is None:
+            raise FeatvisError(f"the score {self.score.text!r} does not depend on the pixels")
+        return gradient, chosen
+
+
+def _difference(gradient: Tensor, reference: Tensor) -> float:
+    """Distance relative to the reference's norm; 0 where both are zero."""
+    norm = float(reference.norm())
+    distance = float((gradient - reference).norm())
+    return distance / norm if norm > 0 else (0.0 if distance == 0 else math.inf)
+
+
+def vanilla(gradient: Gradient, images: Tensor, draws: Draws) -> Tensor:
+    """The gradient itself: Simonyan, Vedaldi and Zisserman 2014."""
+    return gradient(images)
+
+
+def input_x_gradient(gradient: Gradient, images: Tensor, draws: Draws) -> Tensor:
+    """The gradient times the prepared input: Shrikumar et al. 2016."""
+    return images * gradient(images)
+
+
+def smoothgrad(gradient: Gradient, images: Tensor, draws: Draws) -> Tensor:
+    """The mean gradient of noisy copies of the picture: Smilkov et al. 2017."""
+    spread = SMOOTHGRAD_NOISE * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
+    total = torch.zeros_like(images)
+    for _ in range(SMOOTHGRAD_SAMPLES):
+        total += gradient(images + spread * draws.normal(images))
+    return total / SMOOTHGRAD_SAMPLES
+
+
+def integrated_gradients(gradient: Gradient, images: Tensor, draws: Draws) -> Tensor:
+    """The picture times its mean gradient along the line from zero: Sundararajan, Taly and Yan 2017, midpoint rule."""
+    total = torch.zeros_like(images)
+    for step in range(INTEGRATION_STEPS):
+        total += gradient(images * ((step + 0.5) / INTEGRATION_STEPS))
+    return images * total / INTEGRATION_STEPS
+
+
+METHODS: dict[str, Callable[[Gradient, Tensor, Draws], Tensor]] = {
+    "vanilla": vanilla,
+    "input-x-gradient": input_x_gradient,
+    "smoothgrad": smoothgrad,
+    "integrated-gradients": integrated_gradients,
+}
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a compensation needs to know: the period, random numbers for each picture, and a measured profile (P, P)."""
+
+    total_stride: int
+    draws: Draws
+    profile: Tensor | None = None
+
+
+def uncompensated(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
+    """The attribution as it is."""
+    return attribute(images)
+
+
+def _shifted(attribute: Gradient, images: Tensor, shifts: Sequence[Sequence[int]]) -> Tensor:
+    """The attribution of each picture after a circular shift of its own, shifted back."""
+    axes = tuple(range(1 - len(images.shape[1:]), 0))
+    moved = torch.stack([image.roll(tuple(shift), axes) for image, shift in zip(images, shifts, strict=True)])
+    attributions = attribute(moved)
+    back = [
+        attribution.roll(tuple(-step for step in shift), axes)
+        for attribution, shift in zip(attributions, shifts, strict=True)
+    ]
+    return torch.stack(back)
+
+
+def jitter(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
+    """The mean over random circular shifts of up to one period: what DeepDream's jitter does over its steps, at one picture."""
+    total = torch.zeros_like(images)
+    for _ in range(JITTER_SHIFTS):
+        shifts = treatment.draws.shifts(images.ndim - 2, treatment.total_stride)
+        total += _shifted(attribute, images, shifts)
+    return total / JITTER_SHIFTS
+
+
+def cycle_spinning(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
+    """The mean over all circular shifts of the period, period squared gradients: Coifman and Donoho 1995."""
+    total = torch.zeros_like(images)
+    count = 0
+    for shift in itertools.product(range(treatment.total_stride), repeat=images.ndim - 2):
+        total += _shifted(attribute, images, [shift] * len(images))
+        count += 1
+    return total / count
+
+
+def low_pass(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
+    """The attribution without frequencies outside a disc of 15/224 cycle per pixel: Muzellec et al. 2024."""
+    attribution = attribute(images)
+    axes = tuple(range(2, images.ndim))
+    spectrum = torch.fft.fftn(attribution, dim=axes)
+    radius = torch.zeros((), device=images.device)
+    for number, axis in enumerate(axes):
+        shape = [-1 if other == number else 1 for other in range(len(axes))]
+        radius = radius + torch.fft.fftfreq(images.shape[axis], device=images.device).square().view(shape)
+    return torch.fft.ifftn(spectrum * (radius.sqrt() <= LOW_PASS_CUTOFF), dim=axes).real.to(images.dtype)
+
+
+def equalise(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
+    """The attribution divided by the root of a phase profile that other pictures gave, so that its expected energy is even.
+
+    The profile is laid from the picture's first pixel. Raises FeatvisError without a profile, or where it has an empty phase.
+    """
+    profile = treatment.profile
+    if profile is None:
+        raise FeatvisError(
+            "equalise needs a measured profile; make one with `featvis audit --save-profile` and give it with --profile"
+        )
+    if bool((profile <= 0).any()):
+        raise FeatvisError("the profile has phases without any energy; nothing can equalise what no window reaches")
+    height, width = images.shape[-2:] if images.ndim == 4 else (1, images.shape[-1])
+    rows = math.ceil(height / profile.shape[0])
+    columns = math.ceil(width / profile.shape[1])
+    tiled = profile.to(images.device).repeat(rows, columns)[:height, :width].sqrt()
+    return attribute(images) / tiled.to(images.dtype)
+
+
+COMPENSATIONS: dict[str, Callable[[Gradient, Tensor, Treatment], Tensor]] = {
+    "none": uncompensated,
+    "jitter": jitter,
+    "cycle-spinning": cycle_spinning,
+    "low-pass": low_pass,
+    "equalise": equalise,
+}
+
+_ONE_PASS = {
+    (method, compensation)
+    for method in ("vanilla", "input-x-gradient")
+    for compensation in ("none", "low-pass", "equalise")
+}
+
+
+def _named(registry: dict[str, Callable[..., Tensor]], what: str, name: str) -> Callable[..., Tensor]:
+    if name not in registry:
+        raise FeatvisError(f"no {what} {name!r}; known: {', '.join(registry)}")
+    return registry[name]
+
+
+def input_gradient(
+    model: Model | nn.Module,
+    images: Tensor,
+    score: str = "top",
+    method: str = "vanilla",
+    compensation: str = "none",
+    profile: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """d score / d pixels of each picture, signed; leaves model and images as they were.
+
+    images: (B, C, H, W), prepared as the network expects, or (B, C, L). Returns the same shape. score: `top`, a class index or label,
+    `layer:channel`, `seeds` or `seeds:layer` (a map with random signs, for claims about the architecture). For many batches,
+    make one GradientEngine. Raises FeatvisError as it does.
+    """
+    engine = GradientEngine(model, score, seed, prepare=False)
+    return engine.attribution(images, method, compensation, profile)

@@ -1,0 +1,392 @@
+"""From a spec to a Model: a network with its preprocessing, labels and where its weights came from."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featvis.checkpoints import (
+    SUFFIXES,
+    check_exported,
+    check_finite,
+    load_strictly,
+    read_checkpoint,
+)
+from featvis.compat import import_torchvision
+from featvis.errors import FeatvisError
+from featvis.images import Picture, load_picture, prepare
+from featvis.modules import nearest_names
+from featvis.zoo import ZOO
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and how pictures become its input.
+
+    input_size: (C, H, W). mean, std: one value, or one for each channel, for pixels in [0, 1]. resize: the shorter side before the
+    centre crop to (H, W), None to keep it. labels: one for each logit, or None. weights: where they came from. notes: what a user
+    should know about choices that were made.
+    """
+
+    module: nn.Module
+    spec: str
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    labels: tuple[str, ...] | None = None
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    weights: str = "as given"
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def load(self, path: str | Path) -> tuple[Picture, Tensor]:
+        """A picture file and the pixels that the network sees, (C, H, W) in [0, 1]."""
+        channels, *crop = self.input_size
+        picture = load_picture(path, channels)
+        return picture, prepare(picture, self.resize, (crop[0], crop[1]), self.interpolation)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """The network's input: (..., C, H, W) in [0, 1], minus the mean, by the standard deviation, on its device."""
+        pixels = pixels.to(self.device)
+        mean = pixels.new_tensor(self.mean).view(-1, 1, 1)
+        return (pixels - mean) / pixels.new_tensor(self.std).view(-1, 1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that was resolved, as plain values."""
+        return {
+            "model": self.spec,
+            "weights": self.weights,
+            "seed": self.seed,
+            "input_size": list(self.input_size),
+            "resize": self.resize,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "device": str(self.device),
+        }
+
+
+def load_model(
+    spec: str,
+    weights: str | None = None,
+    seed: int = 0,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    device: str = "auto",
+) -> Model:
+    """The Model that a spec names, in eval mode.
+
+    spec: a torchvision classification model's name; `zoo:NAME`; `timm:NAME`; `package.module:factory` or `path/file.py:factory`; a
+    `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
+    seed), or a `.pth` or `.safetensors` file. size: (H, W). Raises FeatvisError for whatever of this is wrong, with how to mend it.
+    """
+    target = _device(device)
+    if spec.endswith(".pt2"):
+        model = _exported(spec, weights)
+    elif spec.startswith("zoo:"):
+        model = _from_zoo(spec, weights, seed)
+    elif spec.startswith("timm:"):
+        model = _from_timm(spec, weights, seed)
+    elif ":" in spec:
+        model = _from_factory(spec, weights, seed)
+    else:
+        model = _from_torchvision(spec, weights, seed)
+
+    if size is not None:
+        # The margin around the crop stays in proportion, as with torchvision's own recipes.
+        shorter = min(model.input_size[1:])
+        resize = None if model.resize is None else round(model.resize * min(size) / shorter)
+        model = replace(model, input_size=(model.input_size[0], *size), resize=resize or min(size))
+    if channels is not None:
+        model = replace(model, input_size=(channels, *model.input_size[1:]))
+    model = replace(model, mean=tuple(mean or model.mean), std=tuple(std or model.std))
+    _check_preprocessing(model)
+    check_finite(model.module, model.weights)
+    model.module.to(target)
+    for part in model.module.modules():
+        part.training = False
+    return model
+
+
+def _check_preprocessing(model: Model) -> None:
+    channels = model.input_size[0]
+    for name, values in (("--mean", model.mean), ("--std", model.std)):
+        if len(values) not in (1, channels):
+            raise FeatvisError(
+                f"{name} has {len(values)} values for {channels} channels; give one, or one for each channel"
+            )
+    if not all(value > 0 for value in model.std):
+        raise FeatvisError(f"--std {','.join(map(str, model.std))}: standard deviations must be above 0")
+    if min(model.input_size) < 1:
+        raise FeatvisError(f"an input of {model.input_size} (channels, height, width); each must be at least 1")
+
+
+def _device(name: str) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if available[kind]), "cpu")
+    if not available.get(name.partition(":")[0], False):
+        raise FeatvisError(
+            f"the device {name!r} is not available here; give one of {', '.join(k for k in available if available[k])}"
+        )
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw random weights from the seed, and leave torch's generator as it was."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        yield
+
+
+def _is_file(weights: str | None) -> bool:
+    return weights is not None and (weights.endswith(SUFFIXES) or Path(weights).exists())
+
+
+@contextlib.contextmanager
+def _download(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FeatvisError(
+            f"the weights of {what} cannot be downloaded ({said}); give --weights FILE, --weights none for random ones, "
+            "or a network that ships with featvis, such as zoo:cifar-k3s2"
+        ) from None
+
+
+def _from_torchvision(name: str, weights: str | None, seed: int) -> Model:
+    models = importlib.import_module("torchvision.models", import_torchvision().__name__)
+    known = models.list_models(module=models)
+    if name not in known:
+        if (Path(name).suffix or "/" in name) and not name.startswith("."):
+            raise FeatvisError(
+                f"the spec {name!r} names no factory; write path/file.py:factory, or give a .pt2 exported program"
+            )
+        names = [*known, *(f"zoo:{key}" for key in ZOO)]
+        raise FeatvisError(f"no torchvision classification model {name!r}{nearest_names(name, names)}")
+    enum = models.get_model_weights(name)
+    preset = enum.DEFAULT.transforms()
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    model = Model(
+        module=nn.Identity(),
+        spec=name,
+        input_size=(3, crop, crop),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        labels=tuple(enum.DEFAULT.meta["categories"]),
+        resize=resize,
+        interpolation=preset.interpolation.value,
+    )
+    if weights == "none" or _is_file(weights):
+        with _seeded(seed):
+            model = replace(model, module=models.get_model(name, weights=None), weights="random", seed=seed)
+        return _with_file(model, weights)
+    choice = weights or "DEFAULT"
+    if choice not in (*enum.__members__, "DEFAULT"):
+        raise FeatvisError(
+            f"{name} has no weights {choice!r} and there is no such file; known: {', '.join(enum.__members__)}, DEFAULT, none"
+        )
+    entry = enum[choice] if choice in enum.__members__ else enum.DEFAULT
+    preset = entry.transforms()
+    with _download(name):
+        module = models.get_model(name, weights=entry)
+    return replace(
+        model,
+        module=module,
+        input_size=(3, preset.crop_size[0], preset.crop_size[0]),
+        resize=preset.resize_size[0],
+        weights=entry.name,
+    )
+
+
+def _with_file(model: Model, weights: str | None) -> Model:
+    """The model with the file's weights, where a file was named."""
+    if weights is None or not _is_file(weights):
+        return model
+    load_strictly(model.module, read_checkpoint(weights), repr(weights))
+    return replace(model, weights=weights, seed=None)
+
+
+def _from_zoo(spec: str, weights: str | None, seed: int) -> Model:
+    name = spec.removeprefix("zoo:")
+    if name not in ZOO:
+        raise FeatvisError(f"no network {name!r} in the zoo; it has {', '.join(ZOO)}")
+    card = ZOO[name]
+    _only_files(spec, weights)
+    with _seeded(seed):
+        module = card.architecture()
+    model = Model(module, spec, card.input_size, card.mean, card.std, card.labels, card.input_size[1])
+    if weights in (None, "DEFAULT"):
+        load_strictly(module, read_checkpoint(card.weights), spec)
+        return replace(model, weights="zoo")
+    return _with_file(replace(model, weights="random", seed=seed), weights)
+
+
+def _only_files(spec: str, weights: str | None) -> None:
+    if weights not in (None, "DEFAULT", "none") and not _is_file(weights):
+        raise FeatvisError(f"no weights {weights!r} for {spec}; give a .pth or .safetensors file, DEFAULT or none")
+
+
+def _from_timm(spec: str, weights: str | None, seed: int) -> Model:
+    import_torchvision()
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError as error:
+        raise FeatvisError(
+            f"{spec}: timm cannot be imported ({error}); install it with `pip install featvis[timm]`"
+        ) from None
+    name = spec.removeprefix("timm:")
+    if name.partition(".")[0] not in (known := timm.list_models()):
+        raise FeatvisError(f"no timm model {name!r}{nearest_names(name, known)}")
+    _only_files(spec, weights)
+    pretrained = weights in (None, "DEFAULT")
+    with _seeded(seed), _download(spec):
+        module = timm.create_model(name, pretrained=pretrained)
+    config = timm.data.resolve_data_config(module.pretrained_cfg)
+    channels, height, width = config["input_size"]
+    model = Model(
+        module,
+        spec,
+        (channels, height, width),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        resize=round(min(height, width) / config["crop_pct"]),
+        interpolation=config["interpolation"],
+        weights="DEFAULT" if pretrained else "random",
+        seed=None if pretrained else seed,
+    )
+    return _with_file(model, weights)
+
+
+def _from_factory(spec: str, weights: str | None, seed: int) -> Model:
+    source, _, name = spec.rpartition(":")
+    # A user's file may import torchvision itself.
+    with contextlib.suppress(FeatvisError):
+        import_torchvision()
+    factory = _attribute(source, name)
+    if weights == "DEFAULT":
+        raise FeatvisError(f"{spec} has no DEFAULT weights; give a .pth or .safetensors file, or leave --weights out")
+    _only_files(spec, weights)
+    if isinstance(factory, nn.Module):
+        module = factory
+    else:
+        with _seeded(seed):
+            try:
+                module = factory()
+            except Exception as error:
+                raise FeatvisError(
+                    f"{spec}() raised {type(error).__name__}: {error}; a factory takes no arguments"
+                ) from None
+    if not isinstance(module, nn.Module):
+        raise FeatvisError(
+            f"{spec} gave {type(module).__name__}; expected a torch.nn.Module, or a function that returns one"
+        )
+    channels = next(
+        (part.in_channels for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)), 3
+    )
+    model = Model(
+        module,
+        spec,
+        (channels, 224, 224),
+        resize=224,
+        weights="as the factory made it",
+        seed=seed,
+        notes=("no preprocessing is known for this network: pixels in [0, 1] unless --mean and --std say otherwise",),
+    )
+    return _with_file(model, weights)
+
+
+def _attribute(source: str, name: str) -> Callable[..., Any] | nn.Module:
+    """A name in a module or file that the user pointed at; its folder is importable meanwhile."""
+    path = Path(source)
+    folder = str(path.resolve().parent) if source.endswith(".py") else str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        if source.endswith(".py"):
+            if not path.is_file():
+                raise FeatvisError(f"no file {source!r}; write path/file.py:factory")
+            found = importlib.util.spec_from_file_location(f"featvis_user_{path.stem}", path)
+            assert found is not None
+            assert found.loader is not None
+            module = importlib.util.module_from_spec(found)
+            found.loader.exec_module(module)
+        else:
+            module = importlib.import_module(source)
+    except FeatvisError:
+        raise
+    except Exception as error:
+        raise FeatvisError(f"{source!r} cannot be imported ({type(error).__name__}: {error})") from None
+    finally:
+        sys.path.remove(folder)
+    if not hasattr(module, name):
+        callables = [key for key, value in vars(module).items() if inspect.isclass(value) or inspect.isfunction(value)]
+        raise FeatvisError(f"{source!r} has no {name!r}{nearest_names(name, callables)}")
+    return getattr(module, name)
+
+
+class _OneBatch(nn.Module):
+    """An exported program of a fixed batch size, fed any number of pictures."""
+
+    def __init__(self, program: nn.Module, batch: int) -> None:
+        super().__init__()
+        self.program, self.batch = program, batch
+
+    def forward(self, images: Tensor) -> Tensor:
+        missing = -len(images) % self.batch
+        padded = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])]) if missing else images
+        return torch.cat([self.program(part) for part in padded.split(self.batch)])[: len(images)]
+
+
+def _exported(spec: str, weights: str | None) -> Model:
+    if weights not in (None, "DEFAULT"):
+        raise FeatvisError(f"{spec} carries its own weights; leave --weights out")
+    check_exported(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.load(spec)
+            module: nn.Module = program.module()
+        except Exception as error:
+            raise FeatvisError(
+                f"{spec!r} cannot be loaded ({type(error).__name__}: {error}); export it with this torch"
+            ) from None
+    inputs = program.graph_signature.user_inputs
+    shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or not isinstance(shapes[0][1], int):
+        raise FeatvisError(f"{spec} takes inputs of shape {[tuple(s) for s in shapes]}; expected one of (B, C, H, W)")
+    batch, channels, height, width = shapes[0]
+    size = tuple(side if isinstance(side, int) else 224 for side in (height, width))
+    if isinstance(batch, int):
+        module = _OneBatch(module, batch)
+    return Model(
+        module,
+        spec,
+        (channels, size[0], size[1]),
+        resize=min(size),
+        weights="exported",
+        notes=("no preprocessing is known for this network: pixels in [0, 1] unless --mean and --std say otherwise",),
+    )

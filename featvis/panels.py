@@ -1,0 +1,376 @@
+"""The pieces of a figure: a page laid out in whole pixels, and the panels that the figures are made of.
+
+Every map is drawn at a whole number of screen pixels for each of its own: any other scale would draw a grid of its own,
+in a figure about grids. Nothing here touches pyplot or leaves a setting of matplotlib changed.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+DPI = 120
+"""Screen pixels for an inch, at which every figure is laid out."""
+
+SIDE = 256
+"""The side of a panel, in screen pixels."""
+
+BINS = 85
+"""The most frequencies that a spectrum is averaged to along each axis."""
+
+SIGNED, SEQUENTIAL = "RdBu_r", "viridis"
+INK, FAINT, PERIOD, CONTROL = "#222222", "#666666", "#0072B2", "#D55E00"
+"""Text, its captions, what a stride makes and what none makes; the last two differ for every kind of colour vision."""
+
+FONT = "DejaVu Sans"
+"""The font that ships with matplotlib: figures look the same on every machine."""
+
+STYLE: dict[str, Any] = {
+    "font.family": FONT,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "savefig.dpi": "figure",
+    "svg.hashsalt": "featvis",
+}
+
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−"))
+
+Energy = tuple[float, float | None]
+"""A measured value and its standard error, None where there is none."""
+
+Window = tuple[slice, slice]
+"""Rows and columns of a picture."""
+
+
+def style() -> AbstractContextManager[None]:
+    """Our settings, whatever the caller's are; theirs are back afterwards."""
+    return matplotlib.style.context(STYLE, after_reset=True)
+
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """The width of one line of text, in screen pixels; size in points. Hinting widens letters by up to 3 %."""
+    font = FontProperties(family=FONT, size=size, weight=weight)
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] * 1.03 * DPI / 72
+
+
+def fit_lines(text: str, width: float, size: float, weight: str = "normal", most: int = 6) -> list[str]:
+    """The text in at most `most` lines of at most `width` pixels; what the font lacks becomes �."""
+    known = get_font(findfont(FontProperties(family=FONT, weight=weight))).get_charmap()
+    drawable = "".join(c if ord(c) in known or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    for letters in range(max(1, int(width / (0.3 * size * DPI / 72))), 0, -1):
+        lines = textwrap.wrap(drawable, letters, max_lines=most, placeholder="…")
+        if all(text_width(line, size, weight) <= width for line in lines):
+            break
+    return lines
+
+
+def whole_pixels(values: np.ndarray, side: int) -> tuple[np.ndarray, int, int]:
+    """What to draw of (H, W, ...) in a square of `side` screen pixels, and its width and height there.
+
+    Each value becomes a square of whole screen pixels; of more values than pixels, means of square blocks are drawn.
+    """
+    block = block_side(values.shape, side)
+    rows, columns = (max(1, size // block) for size in values.shape[:2])
+    values = np.mean([values[row : rows * block : block] for row in range(min(block, len(values)))], axis=0)
+    within = range(min(block, values.shape[1]))
+    values = np.mean([values[:, column : columns * block : block] for column in within], axis=0)
+    scale = max(1, side // max(rows, columns))
+    return values, columns * scale, rows * scale
+
+
+def block_side(shape: tuple[int, ...], side: int) -> int:
+    """The side of the blocks that `whole_pixels` averages; 1 where nothing is."""
+    return -(-max(shape[:2]) // side)
+
+
+class Page:
+    """A white figure addressed in screen pixels from its upper left corner; text is drawn as it is."""
+
+    def __init__(self, width: int, height: int) -> None:
+        # Multiples of 15 pixels are exact in inches, so that no pixel is lost on the way.
+        self.width, self.height = (-(-size // 15) * 15 for size in (width, height))
+        self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI, facecolor="white")
+
+    def finished(self) -> Figure:
+        """The figure with all its ticks made, so that settings at the time of drawing no longer matter."""
+        self.figure.draw_without_rendering()
+        return self.figure
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        box = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box)
+
+    def text(self, x: float, y: float, lines: str | Sequence[str], size: float, **settings: Any) -> None:
+        """Lines from their upper left corner; where a baseline lies depends on the size alone, not on the letters."""
+        for index, line in enumerate([lines] if isinstance(lines, str) else lines):
+            baseline = y + (0.8 + 1.35 * index) * size * DPI / 72
+            place = x / self.width, 1 - baseline / self.height
+            self.figure.text(*place, line, fontsize=size, va="baseline", parse_math=False, **settings)
+
+    def head(self, x: float, y: float, head: str, explanation: str, width: float) -> None:
+        """The head of a column and what it shows, in plain words."""
+        self.text(x, y, head, 11.5, weight="bold")
+        self.text(x, y + 30, fit_lines(explanation, width, 9), 9, color=FAINT)
+
+    def map(
+        self,
+        x: float,
+        y: float,
+        side: int,
+        values: np.ndarray,
+        extent: tuple[float, float, float, float],
+        label: str = "",
+        bar: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> tuple[Axes, AxesImage]:
+        """(H, W) or (H, W, 3) as a map in whole pixels, and beside it the colour bar where it has a label.
+
+        extent: left, right, bottom and top edge in data units. bar and settings go to Figure.colorbar and Axes.imshow.
+        """
+        drawn, width, height = whole_pixels(values, side)
+        axes = self.axes(x, y, width, height)
+        axes.tick_params(length=3, width=0.6, pad=3)
+        image = axes.imshow(drawn, extent=extent, aspect="auto", interpolation="none", **settings)
+        if label:
+            colours = self.figure.colorbar(image, cax=self.axes(x + width + 8, y, 12, height), **(bar or {}))
+            colours.set_label(label, labelpad=4)
+            colours.ax.yaxis.set_minor_locator(NullLocator())
+        return axes, image
+
+
+def pixel_edges(shape: tuple[int, ...], window: Window | None = None) -> tuple[float, float, float, float]:
+    """The extent that puts pixel centres on whole numbers, for a whole picture or a window of it."""
+    rows, columns = window or (slice(0, shape[0]), slice(0, shape[1]))
+    return columns.start - 0.5, columns.stop - 0.5, rows.stop - 0.5, rows.start - 0.5
+
+
+def outline(axes: Axes, window: Window, dashed: bool = False) -> None:
+    """A rectangle around a window, with a white rim that shows on dark pictures."""
+    rows, columns = window
+    rectangle = Rectangle(
+        (columns.start - 0.5, rows.start - 0.5),
+        columns.stop - columns.start,
+        rows.stop - rows.start,
+        fill=False,
+        edgecolor="black",
+        linewidth=1.2,
+        linestyle=(0, (4, 3)) if dashed else "solid",
+    )
+    rectangle.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+    axes.add_patch(rectangle)
+
+
+def legend_above(axes: Axes) -> None:
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        frameon=False,
+        fontsize=8.5,
+        borderaxespad=0.2,
+        borderpad=0,
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )
+
+
+def write_cells(axes: Axes, image: AxesImage, values: np.ndarray, form: str, size: float) -> None:
+    """Each value in its cell, in black or white, whichever can be read."""
+    for ((row, column), value), colour in zip(
+        np.ndenumerate(values), image.to_rgba(values).reshape(-1, 4), strict=True
+    ):
+        ink = "black" if colour[:3] @ (0.3, 0.59, 0.11) > 0.5 else "white"
+        axes.text(column, row, f"{value:{form}}", fontsize=size, color=ink, ha="center", va="center")
+
+
+def lined(window: Window, period: int) -> bool:
+    """Whether the periods in a zoom are far enough apart for lines that do not look like a checkerboard themselves."""
+    longest = max(part.stop - part.start for part in window)
+    return period > 1 and period * max(1, SIDE // longest) >= 32
+
+
+def gradient_panel(
+    page: Page,
+    x: int,
+    y: int,
+    side: int,
+    gradient: np.ndarray,
+    edges: tuple[float, float, float, float],
+    norm: Normalize,
+) -> Axes:
+    """The signed gradient (H, W) of the whole picture, relative to its root mean square."""
+    axes, _ = page.map(
+        x, y, side, gradient, edges, "gradient / its own rms", {"extend": "both"}, cmap=SIGNED, norm=norm
+    )
+    axes.set(xticks=[], yticks=[])
+    return axes
+
+
+def zoom_window(energy: np.ndarray, inside: Window, period: int) -> Window:
+    """A few periods of the energy map (H, W), around the block of whole periods with the most energy inside."""
+    block, size = period * -(-8 // period), max(4 * period, period * -(-24 // period))
+    corners = []
+    for part in inside:
+        first = -(-part.start // period) * period
+        corners.append(range(first, max(first, part.stop - block) + 1, block))
+    best = max(
+        ((row, column) for row in corners[0] for column in corners[1]),
+        key=lambda corner: float(energy[corner[0] : corner[0] + block, corner[1] : corner[1] + block].sum()),
+    )
+    window = []
+    for corner, length in zip(best, energy.shape, strict=True):
+        last = max(0, (length - size) // period * period)
+        start = min(max(0, corner - (size - block) // 2 // period * period), last)
+        window.append(slice(start, min(start + size, length)))
+    return window[0], window[1]
+
+
+def zoom_panel(page: Page, x: int, y: int, energy: np.ndarray, window: Window, period: int, norm: Normalize) -> None:
+    """The energy map (H, W) in a window, pixel by pixel."""
+    rows, columns = window
+    top = float(norm.vmax or 1)
+    ticks = [tick for power in range(-2, 4) for tick in (10.0**power, 3 * 10.0**power) if top / 20 < tick <= top]
+    bar = {"extend": "max", "ticks": [0, *ticks], "format": PLAIN}
+    edges = pixel_edges(energy.shape, window)
+    axes, _ = page.map(x, y, SIDE, energy[window], edges, "energy / its mean", bar, cmap=SEQUENTIAL, norm=norm)
+    if lined(window, period):
+        for part, line in ((columns, axes.axvline), (rows, axes.axhline)):
+            for edge in range(part.start + period, part.stop, period):
+                line(edge - 0.5, color="white", linewidth=0.6, alpha=0.6)
+    for part, axis in ((columns, axes.xaxis), (rows, axes.yaxis)):
+        axis.set_major_locator(FixedLocator([part.start, (part.start + part.stop) // 2, part.stop - 1]))
+    axes.set_xlabel("column, pixels")
+
+
+def profile_panel(page: Page, x: int, y: int, profile: np.ndarray, norm: Normalize) -> None:
+    """The phase profile (P, P), with its numbers where they have room."""
+    period = len(profile)
+    low, high = norm.vmin or 0.0, norm.vmax or 2.0
+    ticks = [1 + tick for tick in MaxNLocator(4).tick_values(low - 1, high - 1) if low <= 1 + tick <= high]
+    bar = {"ticks": ticks, "format": PLAIN}
+    edges = pixel_edges(profile.shape)
+    axes, image = page.map(x, y, SIDE, profile, edges, "energy / its mean", bar, cmap=SEQUENTIAL, norm=norm)
+    if period <= 8:
+        write_cells(axes, image, profile, ".2f", 10 if period <= 5 else 7)
+    phases = range(0, period, -(-period // 8))
+    axes.set(xticks=phases, yticks=phases, xlabel=f"column mod {period}")
+    axes.set_ylabel(f"row mod {period}", labelpad=2)
+
+
+def binned(power: np.ndarray) -> np.ndarray:
+    """A centred spectrum (H, W) averaged to an odd number of frequencies along each axis that nearly fills a panel."""
+    for axis in (0, 1):
+        power = np.moveaxis(power, axis, 0)
+        if len(power) % 2 == 0:  # half a cycle per pixel, the first row, belongs to both ends
+            power = np.concatenate([power, power[:1]])
+        bins = max(bins for bins in range(1, min(BINS, len(power)) + 1, 2) if SIDE % bins <= 10)
+        index = np.rint(np.linspace(0, bins - 1, len(power))).astype(int)
+        sums = np.zeros((bins, power.shape[1]))
+        np.add.at(sums, index, power)
+        power = np.moveaxis(sums / np.bincount(index)[:, None], 0, axis)
+    return power
+
+
+def spectrum_panel(page: Page, x: int, y: int, power: np.ndarray, period: int, norm: Normalize) -> None:
+    """A spectrum (odd, odd) from -1/2 to 1/2 cycle per pixel, with ticks at the multiples of 1 / period."""
+    low, high = norm.vmin or 0.0, norm.vmax or 1.0
+    bar = {"extend": "both", "format": PLAIN, "ticks": [10.0**n for n in range(-9, 10) if low <= 10.0**n <= high]}
+    # The outermost bins are centred on the ends.
+    bottom, right = (0.5 * size / max(1, size - 1) for size in power.shape)
+    edges = (-right, right, bottom, -bottom)
+    power = power.repeat(SIDE // len(power), 0).repeat(SIDE // power.shape[1], 1)
+    axes, _ = page.map(x, y, SIDE, power, edges, "power / its mean", bar, cmap=SEQUENTIAL, norm=norm)
+    harmonics = [m / period for m in range(-(period // 2), period // 2 + 1)] if period > 1 else []
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.remove_overlapping_locs = False
+        axis.set_major_locator(FixedLocator([-0.5, -0.25, 0, 0.25, 0.5]))
+        axis.set_minor_locator(FixedLocator(harmonics))
+    axes.xaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_major_formatter(NullFormatter())
+    axes.tick_params(which="minor", length=6, width=1, color=CONTROL)
+    axes.set_xlabel("cycles per pixel")
+
+
+def energy_panel(
+    axes: Axes, energies: Mapping[int, Energy], controls: Mapping[int, Energy], reach: tuple[float, float]
+) -> None:
+    """Energies by period as dots with error bars, on an axis that is linear near 0 and logarithmic beyond.
+
+    reach: the lowest and the highest value that the axis must hold.
+    """
+    positions: list[float] = []
+    groups = ((energies, "o", PERIOD, "period of the strides"), (controls, "s", CONTROL, "control"))
+    for values, marker, colour, label in groups:
+        start = positions[-1] + 1.6 if positions else 0.0
+        for index, period in enumerate(sorted(values)):
+            positions.append(start + index)
+            value, error = values[period]
+            axes.plot(positions[-1], value, marker, color=colour, markersize=6, label="_" if index else label)
+            if error is not None:
+                axes.errorbar(positions[-1], value, error, ecolor=colour, capsize=4, linewidth=1.2)
+    axes.axhline(0, color=FAINT, linewidth=0.8, zorder=1.5)
+    axes.set_yscale("symlog", linthresh=1e-3, linscale=0.7)
+    low, high = min(-1e-3, reach[0] * 1.3), max(1.0, reach[1]) * 1.6
+    axes.set_ylim(low, high)
+    ticks = [0, *(sign * 10.0**power for power in range(-3, 9) for sign in (-1, 1))]
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.set_xticks(positions, [str(period) for values, *_ in groups for period in sorted(values)])
+    axes.set_xlim(-0.8, (positions[-1] if positions else 0) + 0.8)
+    axes.set_xlabel("period, pixels")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e3e3e3", linewidth=0.7)
+    axes.set_axisbelow(True)
+    if controls:
+        legend_above(axes)
+
+
+def bar_panel(page: Page, x: int, y: int, counts: np.ndarray, first: int, width: int, height: int) -> None:
+    """Counts (L,) as bars of whole screen pixels, the first of them at the pixel `first`, and their mean."""
+    step = width // len(counts)
+    axes = page.axes(x, y, step * len(counts), height)
+    where = np.arange(first, first + len(counts))
+    axes.bar(where, counts, width=1, color=PERIOD, edgecolor="white", linewidth=1.5 if step >= 8 else 0)
+    axes.axhline(counts.mean(), color=CONTROL, linewidth=1.2, linestyle=(0, (4, 3)), label="mean")
+    axes.set(xlim=(first - 0.5, first + len(counts) - 0.5), ylim=(0, (float(counts.max()) or 1.0) * 1.12))
+    if step >= 9 * longest(counts):
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        for place in zip(where, counts, strict=True):
+            axes.annotate(
+                f"{place[1]:g}", place, (0, 3), textcoords="offset points", ha="center", va="bottom", bbox=paper
+            )
+    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=bool((counts % 1 == 0).all())))
+    axes.set(xlabel="pixel", ylabel="paths")
+    axes.spines[["top", "right"]].set_visible(False)
+    legend_above(axes)
+
+
+def longest(values: np.ndarray) -> int:
+    """The letters of the longest number."""
+    return max(len(f"{value:g}") for value in values.ravel())
