@@ -173,8 +173,8 @@ def _squared_mean(gram: Tensor, squares: Tensor, counts: Tensor) -> Estimate:
 
     The error is the delete-a-group jackknife (Busing, Meijer and van der Leeden 1999, for groups of unequal size). Where E d is
     near 0 the statistic is a degenerate quadratic form, whose variance the jackknife counts twice (Efron and Stein 1981). So a value
-    within two errors of 0 has the variance of the quadratic form, known from the covariance's norm; above it the jackknife without
-    that surplus. Simulated, the error is within 15% of the true spread from 8 replicates on, at any size of E d.
+    within 2.5 errors of 0 has the variance of the quadratic form, known from the covariance's norm; above it the jackknife without
+    that surplus. Simulated, the error stays between .84 and 1.10 of the true spread from 8 replicates on, at any size of E d.
     """
     total = counts.sum()
     off_diagonal = gram.sum() - squares.sum()
@@ -195,7 +195,7 @@ def _squared_mean(gram: Tensor, squares: Tensor, counts: Tensor) -> Estimate:
     means = gram / torch.outer(counts, counts)
     covariance_norm = _unbiased_covariance_norm(means).clamp_min(0) * size**2
     quadratic = covariance_norm * 2 / (total * (total - 1))
-    if value <= 2 * quadratic.sqrt():
+    if value <= 2.5 * quadratic.sqrt():
         return Estimate(float(value), math.sqrt(float(quadratic)))
     counted = covariance_norm * (4 * total - 6 * size - 2) / (total * (total - size - 1) ** 2)
     return Estimate(float(value), math.sqrt(float(torch.maximum(jackknife - counted + quadratic, quadratic))))
@@ -269,7 +269,8 @@ class CheckerboardEnergy(Metric):
 
         energy = gradients.square().sum(1)
         self._add_profiles(self.total_stride, energy, groups)
-        # What the total stride explains is taken off first: it would leak into windows that are no multiple of it.
+        # What the total stride explains is taken off first: it would leak into windows that are no multiple of it. Between
+        # pictures this has no bias; between the tiles of a single small picture it is under a tenth of the error.
         comb = fold(energy, rows, columns)
         repeats = energy.shape[-2] // rows, energy.shape[-1] // columns
         level = energy.mean((-2, -1), keepdim=True)

@@ -223,9 +223,8 @@ def gradient_panel(
     norm: Normalize,
 ) -> Axes:
     """The signed gradient (H, W) of the whole picture, relative to its root mean square."""
-    axes, _ = page.map(
-        x, y, side, gradient, edges, "gradient / its own rms", {"extend": "both"}, cmap=SIGNED, norm=norm
-    )
+    bar = {"extend": "both", "ticks": MaxNLocator(7), "format": PLAIN}
+    axes, _ = page.map(x, y, side, gradient, edges, "gradient / its own rms", bar, cmap=SIGNED, norm=norm)
     axes.set(xticks=[], yticks=[])
     return axes
 

@@ -201,7 +201,7 @@ def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, ca
 
     # Columns start where their panels do; between them there is room for colour bars and labels.
     columns = [MARGIN]
-    for panel, between in ((max(SIDE, map_width), 122), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
+    for panel, between in ((max(SIDE, map_width), 130), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
         columns.append(columns[-1] + panel + between)
     page_width = columns[-1] + SIDE + MARGIN
     title_lines = fit_lines(title, page_width - 2 * MARGIN, 17, "bold", most=2)

@@ -92,8 +92,8 @@ def test_figures_are_written_in_each_format_and_alike(tmp_path, suffix):
         (1, (3, 40, 32), (0, 0), 1),
         (2, (1, 48, 64), (2, 2), 1),
         (3, (3, 33, 45), (0, 0), 1),
-        (8, (3, 224, 224), (8, 8), 2),
-        (8, (3, 64, 48), (0, 8), 4),
+        (8, (3, 224, 224), (8, 8), 1),
+        (8, (3, 64, 48), (0, 8), 2),
         (32, (3, 299, 299), (32, 32), 2),
         (32, (1, 320, 640), (32, 32), 1),
         (32, (3, 16, 20), (0, 0), 1),
@@ -257,7 +257,7 @@ def test_overlap_figures(size):
     assert bars == counts[(size - len(bars)) // 2 :][: len(bars)].tolist()
     words = [text for text, _ in texts(figure)]
     assert "0.328" in words
-    assert ("25" in words) == (size in (8, 24))
+    assert len(figure.axes[1].texts) == (size**2 if size in (1, 8) else 0)
     assert collisions(overlap_figure(counts, None, {}, "Three layers")) == []
 
 
