@@ -300,6 +300,8 @@ class _Recorder(TorchDispatchMode):
         if not inputs:
             return result
         operator = function.overloadpacket.__name__.removesuffix("_") or function.overloadpacket.__name__
+        if operator.startswith("new_") or operator.endswith("_like"):
+            return result  # reads the shape, not the values
         tensors = [item for item in tree_leaves(result) if isinstance(item, Tensor)]
         grids = [self._grid(operator, traced[0], inputs, tuple(tensor.shape)) for tensor in tensors]
         numbers = tuple(self._number(tensor, grid) for tensor, grid in zip(tensors, grids, strict=True))

@@ -160,7 +160,9 @@ def test_a_constructed_profile_is_recovered(total_stride: int, pictures: int) ->
 def test_exact_periods_add_up_and_name_the_period() -> None:
     row = torch.tensor([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0])
     measured = checkerboard_energy(profiled_noise(torch.outer(row, row), 16, 6), 8)
-    assert sum(estimate.value for estimate in measured.exact_periods.values()) == pytest.approx(measured.energy[8].value)
+    assert sum(estimate.value for estimate in measured.exact_periods.values()) == pytest.approx(
+        measured.energy[8].value
+    )
     assert measured.exact_periods[2].value == pytest.approx(0.2346, rel=0.05)
     assert abs(measured.exact_periods[4].value) < 0.001
     for larger in (4, 8):
@@ -176,7 +178,9 @@ def test_a_strong_comb_does_not_leak_into_the_controls() -> None:
         assert_close(control.value, 0, control.error, 3.5)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "expected"), [(1, 2, 3.0), (3, 2, 0.2346), (5, 2, 0.0816), (11, 4, 0.0502)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "expected"), [(1, 2, 3.0), (3, 2, 0.2346), (5, 2, 0.0816), (11, 4, 0.0502)]
+)
 def test_random_strided_convolutions_give_the_closed_form(kernel: int, stride: int, expected: float) -> None:
     metric = CheckerboardEnergy(stride)
     for seed in range(200):

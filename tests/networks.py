@@ -1,0 +1,53 @@
+"""Small networks that tests share, and a fingerprint of everything that must not change in one."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+
+def strided(channels: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
+    """Two strided convolutions with batch norm and in-place rectifiers; total stride 4."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(channels, 6, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 8, 3, 2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+    for part in network:
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 2)
+            nn.init.normal_(part.bias)
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+    return network.eval().to(dtype)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A hash of parameters, buffers, modes, requires_grad, gradients and hook counts."""
+    digest = hashlib.sha256()
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tensor.requires_grad} {tensor.grad is None} {tensor.is_leaf}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(str(tensor.stride()).encode())
+    for name, part in module.named_modules():
+        hooks = [len(value) for key, value in sorted(vars(part).items()) if "_hooks" in key and value is not None]
+        digest.update(f"{name} {type(part)} {part.training} {hooks}".encode())
+    return digest.hexdigest()
+
+
+def plain_gradient(module: nn.Module, images: Tensor, index: int | None = None) -> Tensor:
+    """The gradient of a logit, the top one where index is None, by plain autograd."""
+    pixels = images.detach().clone().requires_grad_()
+    logits = module(pixels)
+    chosen = logits.argmax(1) if index is None else torch.full((len(images),), index)
+    (gradient,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), pixels)
+    return gradient
