@@ -132,9 +132,10 @@ def train(archive: Path, out: Path, recipe: str, epochs: int, batch_size: int, s
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+    # The running variances stay in float32: they can exceed what float16 holds.
+    parameters = {name for name, _ in model.named_parameters()}
     half = {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in model.state_dict().items()
+        name: value.half().contiguous() if name in parameters else value for name, value in model.state_dict().items()
     }
     save_file(half, out / "weights.safetensors")
     model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in half.items()})
@@ -145,7 +146,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--out", type=Path, default=Path("build/cifar-k3s2"))
-    parser.add_argument("--recipe", choices=RECIPES, default="adam")
+    parser.add_argument("--recipe", choices=RECIPES, default="sgd")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)

@@ -136,7 +136,7 @@ def check_gradients(gradients: Tensor, names: Sequence[str], score: str) -> None
         if not 0 < largest < float("inf"):
             what = "nothing but zeros" if largest == 0 else "NaN or infinity"
             raise FeatvisError(
-                f"the gradient of the score {score!r} at {name} holds {what}; choose another score, or check the weights and --range"
+                f"the gradient of the score {score!r} at {name} holds {what}; choose another score, or check the weights"
             )
 
 
@@ -191,7 +191,8 @@ def audit_pictures(
     """Measure the checkerboard in a model's gradients at pictures, in one pass and constant memory.
 
     paths: picture files, as `find_pictures` gives them. profile: (P, P), for `equalise`. progress is called with the pictures done
-    so far. Raises FeatvisError for a bad picture (unless skip_bad: counted and said), a score that gives no gradient, and as GradientEngine.
+    so far. Raises FeatvisError for a bad picture (unless skip_bad: counted and said), a score that gives no gradient, and where
+    GradientEngine does.
     """
     if batch_size < 1:
         raise FeatvisError(f"a batch size of {batch_size}; give at least 1")

@@ -25,15 +25,16 @@ def import_torchvision() -> ModuleType:
 
     Raises FeatvisError where it is not installed or does not fit the installed torch.
     """
-    if "torchvision" in sys.modules:
+    if sys.modules.get("torchvision"):
         return sys.modules["torchvision"]
     try:
         return importlib.import_module("torchvision")
-    except ModuleNotFoundError as error:
-        raise FeatvisError(f"torchvision cannot be imported ({error}); install the one that fits torch") from None
-    except RuntimeError as error:
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
         if "operator torchvision::" not in str(error) or _declared:
-            raise FeatvisError(f"torchvision does not fit torch {torch.__version__}: {error}") from None
+            said = " ".join(str(error).split())
+            raise FeatvisError(
+                f"torchvision cannot be imported ({said}); install the one that fits torch {torch.__version__}"
+            ) from None
     # The failed import leaves its first modules behind.
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -18,9 +19,7 @@ def make_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise FeatvisError(
-            f"cannot write to the folder {str(folder)!r}: {error.strerror}; give another one with --out"
-        ) from None
+        raise FeatvisError(f"cannot write to the folder {str(folder)!r}: {error.strerror}; give another one") from None
     return folder
 
 
@@ -38,7 +37,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     except OSError as error:
         raise FeatvisError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return path
 
 

@@ -1,4 +1,4 @@
-"""The fastest form of a network for gradients: batch norms folded into convolutions, channels last."""
+"""The fastest form of a network for gradients: folded batch norms, channels last, and a quick backward pass into the pixels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections import Counter
 from typing import Any, cast
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from featvis.tracing import Operation, Trace
+
+FEW_CHANNELS = 4
+"""A strided convolution of at most this many input channels has a slow backward pass in today's libraries."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def prepare_network(network: nn.Module, record: Trace, keep: str | None = None) -> nn.Module:
-    """Fold and lay out a network that may be changed, such as a fresh copy; returns it.
+    """Fold a network, lay it out and speed up its backward pass; it may be changed, so give a fresh copy. Returns it.
 
     record: the trace of the same network. keep: a layer whose own output must stay what it is.
     """
@@ -26,6 +30,8 @@ def prepare_network(network: nn.Module, record: Trace, keep: str | None = None) 
         )
         network.set_submodule(convolution, folded)
         network.set_submodule(norm, nn.Identity())
+    for name in few_channel_convolutions(network, record):
+        network.set_submodule(name, FewChannelConvolution(cast(nn.Conv2d, network.get_submodule(name))))
     network.requires_grad_(False)
     if any(parameter.ndim == 4 for parameter in network.parameters()):
         network = cast(Any, network).to(memory_format=torch.channels_last)
@@ -67,3 +73,62 @@ def _plain(network: nn.Module, record: Trace, operation: Operation, kinds: tuple
         and not hooked
         and statistics
     )
+
+
+def few_channel_convolutions(network: nn.Module, record: Trace) -> list[str]:
+    """Names of the strided convolutions that read the pixels, or as few channels, and that FewChannelConvolution can stand for."""
+    return [
+        operation.layer
+        for operation in record.operations
+        if operation.operator == "convolution"
+        and _plain(network, record, operation, (nn.Conv2d,))
+        and _fits(cast(nn.Conv2d, network.get_submodule(operation.layer)))
+    ]
+
+
+def _fits(layer: nn.Conv2d) -> bool:
+    few = layer.in_channels <= FEW_CHANNELS and layer.groups == 1
+    square = layer.stride[0] == layer.stride[1] > 1 and layer.kernel_size[0] == layer.kernel_size[1]
+    simple = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
+    return few and square and simple
+
+
+class FewChannelConvolution(nn.Module):
+    """A frozen strided convolution whose backward pass is a convolution and a pixel shuffle.
+
+    The backward pass of a strided convolution is a transposed convolution, and one whose kernel is padded to a multiple of the
+    stride is a sub-pixel convolution (Shi et al. 2016): all of it runs at the resolution of the output, with a full set of channels.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+        stride, size = layer.stride[0], layer.kernel_size[0]
+        outputs, inputs = layer.weight.shape[:2]
+        taps = -(-size // stride)
+        missing = stride * taps - size
+        weight = F.pad(layer.weight.detach(), (0, missing, 0, missing))
+        # Pixel stride * a + phase is reached by tap `phase + stride * t` of the window a - t: flipped, as convolutions correlate.
+        phases = weight.view(outputs, inputs, taps, stride, taps, stride).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
+        adjoint = phases.reshape(inputs * stride**2, outputs, taps, taps)
+        self.adjoint = nn.Parameter(adjoint.contiguous(), requires_grad=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return _FewChannels.apply(images, self.layer, self.adjoint)
+
+
+class _FewChannels(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, images: Tensor, layer: nn.Conv2d, adjoint: Tensor) -> Tensor:
+        context.layer, context.adjoint, context.shape = layer, adjoint, images.shape
+        return layer(images)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        layer, (height, width) = context.layer, context.shape[2:]
+        stride, taps = layer.stride[0], context.adjoint.shape[-1]
+        shuffled = F.pixel_shuffle(F.conv2d(gradient, context.adjoint, padding=taps - 1), stride)
+        top, left = layer.padding
+        # Pixels past the last window, if any, get nothing.
+        missing = (0, max(0, left + width - shuffled.shape[3]), 0, max(0, top + height - shuffled.shape[2]))
+        return F.pad(shuffled, missing)[:, :, top : top + height, left : left + width], None, None

@@ -28,7 +28,7 @@ class Step:
     """One operation on the way back.
 
     energies: of each of its outputs, None where nothing flows. shapes: of every value of the trace. makers: the operation that made a
-    value. learned: whether weights count with their own squares or all alike.
+    value. learned: whether weights count with their own squares or all alike. notes: takes a line for each simplification.
     """
 
     operation: Operation
@@ -36,6 +36,7 @@ class Step:
     shapes: Mapping[int, tuple[int, ...]]
     makers: Mapping[int, Operation]
     learned: bool
+    notes: set[str]
 
     @property
     def energy(self) -> Tensor:
@@ -272,6 +273,22 @@ def _quotient(step: Step) -> Flow:
         yield item, (step.energy / _mean_square(step, other)).sum_to_size(step.shape(item))
 
 
+def _gated_linear(step: Step) -> Flow:
+    """GLU: the first half times the sigmoid of the second."""
+    value, dimension = step.argument(0), step.argument(1, -1)
+    normal = _normal(step.energy)
+    gate = torch.sigmoid(normal)
+    open_, slope = float(gate.square().mean()), float((gate * (1 - gate)).square().mean())
+    yield value, torch.cat([step.energy * open_, step.energy * slope], dimension)
+
+
+def _written(step: Step) -> Flow:
+    """A copy into an existing tensor, whose earlier values are gone."""
+    source = step.argument(1)
+    if isinstance(source, Value):
+        yield source, step.energy.sum_to_size(step.shape(source))
+
+
 def _mean_square(step: Step, factor: Any) -> Tensor | float:
     """The square of a fixed factor; of a traced one the mean that its nonlinearity gives on standard normal values, else 1."""
     if isinstance(factor, Tensor):
@@ -302,9 +319,9 @@ def _pooling(axes: int, average: bool) -> Rule:
     """Pooling by windows; a maximum may come from each valid pixel alike, a mean weighs each by the square of 1/count."""
 
     def rule(step: Step) -> Flow:
-        value, kernel = step.argument(0), _each(step.argument(1), axes)
-        stride, padding = _each(step.argument(2) or kernel, axes), _each(step.argument(3, 0), axes)
-        dilation = (1,) * axes if average else _each(step.argument(4, 1), axes)
+        value, kernel = step.argument(0), per_axis(step.argument(1), axes)
+        stride, padding = per_axis(step.argument(2) or kernel, axes), per_axis(step.argument(3, 0), axes)
+        dilation = (1,) * axes if average else per_axis(step.argument(4, 1), axes)
         count_padding = average and step.argument(5, True)
         divisor = step.argument(6) if average else None
         matrices = []
@@ -324,9 +341,10 @@ def _pooling(axes: int, average: bool) -> Rule:
     return rule
 
 
-def _each(values: int | Sequence[int], axes: int) -> tuple[int, ...]:
+def per_axis(values: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """One value for each axis, from one for all or, where a signal stands in a picture of one row, from the last ones."""
     values = (values,) if isinstance(values, int) else tuple(values)
-    return values if len(values) == axes else values * axes
+    return values[-axes:] if len(values) >= axes else values * axes
 
 
 def _adaptive_pooling(axes: int, average: bool) -> Rule:
@@ -357,7 +375,9 @@ def _interpolation(axes: int) -> Rule:
             shape = [size, *(1,) * axes]
             shape[axis + 1] = size
             lines = torch.eye(size, dtype=step.energy.dtype, device=step.energy.device).view(shape)
-            output = step.operation.overload(lines.expand(size, *sizes).unsqueeze(0).contiguous(), *step.operation.arguments[1:])
+            output = step.operation.overload(
+                lines.expand(size, *sizes).unsqueeze(0).contiguous(), *step.operation.arguments[1:]
+            )
             others = [d for d in range(2, axes + 2) if d != axis + 2]
             matrices.append(output.mean(others)[0].T.square())
         yield value, _along_axes(step.energy, matrices)
@@ -399,6 +419,8 @@ RULES: dict[str, Rule] = {
     **_named(_sum, "add sub"),
     "mul": _product,
     "div": _quotient,
+    "glu": _gated_linear,
+    "copy": _written,
     "max_pool2d_with_indices": _pooling(2, average=False),
     "max_pool2d": _pooling(2, average=False),
     "max_pool1d": _pooling(1, average=False),
@@ -407,7 +429,9 @@ RULES: dict[str, Rule] = {
     "_adaptive_avg_pool2d": _adaptive_pooling(2, average=True),
     "adaptive_avg_pool1d": _adaptive_pooling(1, average=True),
     "adaptive_max_pool2d": _adaptive_pooling(2, average=False),
-    **_named(_interpolation(2), "upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"),
+    **_named(
+        _interpolation(2), "upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+    ),
     "upsample_linear1d": _interpolation(1),
     "mean": _averaged,
     **_named(_one_of, "amax amin max min logsumexp"),
@@ -417,7 +441,7 @@ RULES: dict[str, Rule] = {
         "view _unsafe_view reshape permute transpose t clone contiguous alias expand squeeze unsqueeze slice select split "
         "split_with_sizes unbind index index_select cat stack constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d "
         "replication_pad2d roll flip pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle repeat unfold im2col col2im "
-        "sum upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d masked_fill _to_copy lift_fresh "
+        "sum upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d masked_fill as_strided_scatter _to_copy lift_fresh "
         "diagonal tril triu",
     ),
     **_named(

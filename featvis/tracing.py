@@ -196,8 +196,9 @@ def _scaled(grid: Grid, factors: Iterable[Fraction | int], shape: tuple[int, ...
 
 
 def _per_axis(values: Any, count: int) -> tuple[int, ...]:
+    """One value for each axis; a one-dimensional map may stand in a picture of one row, its values are the last ones."""
     values = tuple(values)
-    return values if len(values) == count else values * count
+    return values[-count:] if len(values) >= count else values * count
 
 
 def _grid_after(operator: str, arguments: tuple[Any, ...], grid: Grid, shape: tuple[int, ...]) -> Grid | None:
@@ -312,7 +313,23 @@ class _Recorder(TorchDispatchMode):
                     operator, function, layer, call, traced[0], traced[1], numbers, tuple(tensors[0].shape), grids[0]
                 )
             )
+        target = arguments[0] if function._schema.is_mutable else None
+        if isinstance(target, Tensor) and target._base is not None:
+            self._write_through(target._base, target, layer, call)
         return result
+
+    def _write_through(self, base: Tensor, view: Tensor, layer: str, call: int) -> None:
+        """What was written into a view of a tensor is part of that tensor from now on."""
+        before, part = self._as_value(base), self._as_value(view)
+        where = (before, part, list(view.shape), list(view.stride()), view.storage_offset())
+        inputs = [item for item in (before, part) if isinstance(item, Value)]
+        shape = tuple(base.shape)
+        grid = self._grid("as_strided_scatter", where, inputs, shape)
+        written = (self._number(base, grid),)
+        overload = torch.ops.aten.as_strided_scatter.default
+        self.trace.operations.append(
+            Operation("as_strided_scatter", overload, layer, call, where, {}, written, shape, grid)
+        )
 
     def _as_value(self, tensor: Tensor) -> Tensor | Value:
         number = self.numbers.get(tensor)

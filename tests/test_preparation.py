@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from featvis.compat import import_torchvision
 from featvis.gradients import GradientEngine
 from featvis.modules import copy_module
-from featvis.preparation import foldable, prepare_network
+from featvis.preparation import FewChannelConvolution, few_channel_convolutions, foldable, prepare_network
 from featvis.tracing import trace
 
 
@@ -79,3 +79,40 @@ def test_a_prepared_form_that_differs_is_not_used_and_said(monkeypatch: pytest.M
     assert torch.allclose(engine(images), plain_gradient(network, images))
     assert not engine.prepared
     assert "could not be prepared" in engine.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(1, 2, 0), (2, 2, 0), (3, 2, 1), (3, 2, 0), (7, 2, 3), (11, 4, 2), (4, 4, 0), (3, 5, 1)],
+)
+@pytest.mark.parametrize("size", [(23, 30), (24, 25)])
+def test_the_quick_backward_pass_into_the_pixels_is_exact(
+    kernel: int, stride: int, padding: int, size: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, kernel, stride, padding), nn.Softplus()).double()
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    fast = prepared(network, images)
+    assert isinstance(fast[0], FewChannelConvolution)
+    gradients = []
+    for module in (network, fast):
+        pixels = images.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(module(pixels).square().sum(), pixels)[0])
+    assert torch.allclose(*gradients, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(8, 4, 3, 2),
+        nn.Conv2d(4, 4, 3, 2, groups=2),
+        nn.Conv2d(3, 4, 3, 1),
+        nn.Conv2d(3, 4, 3, 2, dilation=2),
+        nn.Conv2d(3, 4, 3, 2, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 4, 3, 2, padding=0, bias=False),
+    ],
+)
+def test_only_plain_strided_convolutions_of_few_channels_are_replaced(layer: nn.Conv2d) -> None:
+    images = torch.randn(1, layer.in_channels, 16, 16)
+    network = nn.Sequential(layer)
+    assert few_channel_convolutions(network, trace(network, images)) == (["0"] if layer.bias is None else [])

@@ -1,0 +1,115 @@
+"""featvis beside Captum's Saliency and beside plain inference, in one run.
+
+    python benchmarks/gradients.py
+
+ResNet-50 with random weights at 224, batch 8, two threads. The runs alternate, so that a noisy machine slows all of them; medians and
+ratios are what counts. Writes benchmarks/results/gradients.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from captum.attr import Saliency
+from torch import Tensor, nn
+
+from featvis.compat import import_torchvision
+from featvis.files import write_text
+from featvis.gradients import GradientEngine
+from featvis.modules import copy_module
+from featvis.preparation import prepare_network
+from featvis.tracing import trace
+
+RESULTS = Path(__file__).parent / "results" / "gradients.json"
+
+
+def relative(gradient: Tensor, reference: Tensor) -> float:
+    return float((gradient - reference).norm() / reference.norm())
+
+
+def gradient_in_double(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    pixels = images.double().requires_grad_()
+    logits = copy_module(network).double()(pixels)
+    (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), pixels)
+    return gradient
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch-size", type=int, default=8)
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    network = import_torchvision().models.get_model(arguments.model, weights=None).eval()
+    images = torch.randn(arguments.batch_size, 3, 224, 224)
+    record = trace(network, images[:1])
+    fastest = prepare_network(copy_module(network), record)
+    channels_last = images.to(memory_format=torch.channels_last)
+    saliency = Saliency(network)
+    with torch.no_grad():
+        classes = network(images).argmax(1)
+
+    started = time.perf_counter()
+    engine = GradientEngine(network)
+    engine(images)
+    first_batch = time.perf_counter() - started
+
+    @torch.inference_mode()
+    def inference() -> None:
+        fastest(channels_last)
+
+    contestants: dict[str, Callable[[], object]] = {
+        "featvis": lambda: engine(images),
+        "captum": lambda: saliency.attribute(images.requires_grad_(), target=classes, abs=False),
+        "inference": inference,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for round_ in range(arguments.rounds + 1):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if round_ > 0:
+                seconds[name].append(time.perf_counter() - started)
+    images.requires_grad_(False)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+
+    one, its_class = images[:1], classes[:1]
+    exact = gradient_in_double(network, one, its_class)
+    folded = prepare_network(copy_module(network).double(), record)
+    pixels = one.double().requires_grad_()
+    (prepared_exact,) = torch.autograd.grad(folded(pixels).gather(1, its_class[:, None]).sum(), pixels)
+    result = {
+        "command": "python benchmarks/gradients.py",
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "setting": {"model": arguments.model, "size": 224, "batch": arguments.batch_size, "rounds": arguments.rounds},
+        "median_seconds": medians,
+        "captum_over_featvis": medians["captum"] / medians["featvis"],
+        "featvis_over_two_inferences": medians["featvis"] / (2 * medians["inference"]),
+        "first_batch_seconds": first_batch,
+        "prepared": engine.prepared,
+        "relative_difference": {
+            "prepared form in float64": relative(prepared_exact, exact),
+            "prepared form in float32 against float64": relative(engine(one).double(), exact),
+            "plain network in float32 against float64": relative(
+                GradientEngine(network, prepare=False)(one).double(), exact
+            ),
+        },
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

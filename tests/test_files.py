@@ -1,0 +1,70 @@
+"""Files are written whole or not at all, and a refusal is one line."""
+
+import os
+
+import pytest
+
+from featvis.errors import FeatvisError
+from featvis.files import make_folder, write_atomically, write_text
+
+
+def refusal(call, *arguments):
+    with pytest.raises(FeatvisError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+def test_text_is_written_whole(tmp_path):
+    path = write_text(tmp_path / "a.txt", "ä\n")
+    assert path.read_bytes() == "ä\n".encode()
+    write_text(str(path), "second")
+    assert path.read_text() == "second"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), OSError("disk full"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_what_was_there(tmp_path, error):
+    path = write_text(tmp_path / "a.json", "before")
+
+    def write(temporary):
+        temporary.write_text("half")
+        raise error
+
+    with pytest.raises((FeatvisError, type(error))) as caught:
+        write_atomically(path, write)
+    assert isinstance(caught.value, FeatvisError) == isinstance(error, OSError)
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_the_temporary_name_keeps_the_suffix_and_the_folder(tmp_path):
+    seen = []
+    write_atomically(tmp_path / "a.tar.npz", lambda temporary: (seen.append(temporary), temporary.write_bytes(b"")))
+    assert seen[0].suffix == ".npz"
+    assert seen[0].parent == tmp_path
+    assert seen[0].name.startswith(".")
+
+
+def test_folders_are_made_with_their_parents(tmp_path):
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert os.listdir(tmp_path / "a" / "b") == []
+
+
+def test_a_file_in_the_folders_place(tmp_path):
+    taken = write_text(tmp_path / "taken", "")
+    for folder in (taken, taken / "below"):
+        message = refusal(make_folder, folder)
+        assert repr(str(folder)) in message
+        assert "give another" in message
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    taken = write_text(tmp_path / "taken", "")
+    for path in (taken / "a.txt", tmp_path / "missing" / "a.txt", tmp_path):
+        assert repr(str(path)) in refusal(write_text, path, "text")
+    assert os.listdir(tmp_path) == ["taken"]
+    assert os.listdir(tmp_path.parent).count(f".{tmp_path.name}.{os.getpid()}.part") == 0
