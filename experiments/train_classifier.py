@@ -85,7 +85,7 @@ def train(archive: Path, out: Path, recipe: str, epochs: int, batch_size: int, s
     model = StridedClassifier().to(memory_format=torch.channels_last)
     optimiser, max_lr = RECIPES[recipe](model.parameters())
     steps = len(pictures) // batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.3, total_steps=epochs * steps, pct_start=0.25)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=max_lr, total_steps=epochs * steps, pct_start=0.25)
     loss_function = nn.CrossEntropyLoss(label_smoothing=0.05)
 
     out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -37,22 +37,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             f"no weights file {str(path)!r}; give a .pth or .safetensors file, an enum name, DEFAULT or none"
         )
     try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, weights_only=True, map_location="cpu")
-        )
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "weights_only" in str(error).lower():
-            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content: Any = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, weights_only=True, map_location="cpu")
+            )
+    except Exception as error:  # damaged files make torch.load raise anything, IndexError and KeyError included
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and (named or _is_pickle(path)):
             what = f" ({named.group(1)})" if named else ""
             raise FeatvisError(
                 f"{str(path)!r} is a pickle of Python objects{what}, not only tensors, and is not run; "
                 "save model.state_dict() instead, best as .safetensors"
             ) from None
-        raise FeatvisError(_unreadable(path)) from None
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, UnicodeDecodeError):
-        raise FeatvisError(_unreadable(path)) from None
+        if "TorchScript archive" in str(error):
+            raise FeatvisError(
+                f"{str(path)!r} is a TorchScript program, not weights; save the state_dict() of what torch.jit.load gives"
+            ) from None
+        raise FeatvisError(
+            f"{str(path)!r} is not a checkpoint that PyTorch or safetensors wrote, or is damaged; save model.state_dict() again"
+        ) from None
     if isinstance(content, Mapping):
         for key in _NESTED:
             if isinstance(content.get(key), Mapping):
@@ -68,17 +74,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def _unreadable(path: Path) -> str:
-    return f"{str(path)!r} is not a checkpoint that PyTorch or safetensors wrote, or is damaged; save model.state_dict() again"
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as pickles of protocol 2 and later do."""
+    with path.open("rb") as file:
+        return bool(re.match(rb"\x80[\x02-\x05]", file.read(2)))
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy the tensors into the network; every name and shape must fit, after a common prefix such as `module.` is stripped.
 
-    Raises FeatvisError naming the first missing, unexpected and misshapen ones, and where a value is NaN or infinite. Half-precision
-    values are widened to the network's own precision.
+    Raises FeatvisError naming the first missing, unexpected and misshapen ones; nothing is copied then. Values take the network's own
+    precision.
     """
-    expected = module.state_dict()
+    expected = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     state = _without_prefix(state, expected)
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 
 @click.command()
-@click.option("--out", default="out", show_default=True, type=click.Path(), help="Folder for the pictures and arrays.")
+@click.option(
+    "--out", default="out", show_default=True, type=click.Path(), help="Folder for the picture and the numbers."
+)
 def demo(out: str) -> None:
-    """Show the checkerboard of the network that ships with featvis, at the photograph that ships with it; no download."""
+    """Show the checkerboard of the network that ships with featvis, before and after training, and compensated."""
     from featvis.audit import audit_pictures
     from featvis.commands.audit import print_audit
-    from featvis.commands.grad import draw_gradients
+    from featvis.commands.grad import view_of
     from featvis.files import make_folder, write_text
+    from featvis.gradients import GradientEngine
     from featvis.models import load_model
+    from featvis.plots import gradient_figure, save_figure
     from featvis.zoo import PHOTOGRAPH
 
     folder = make_folder(out)
-    model = load_model("zoo:cifar-k3s2", size=(224, 224))
-    result = audit_pictures(model, [PHOTOGRAPH])
-    print_audit(result, model.spec)
-    json_path = write_text(folder / "audit.json", result.to_json())
-    figures = draw_gradients(model, [PHOTOGRAPH], folder, None, "top", "vanilla", "jitter", 0, False)
-    click.echo(f"the picture that explains itself: {Path(figures[0]).resolve()}")
-    click.echo(f"the numbers: {json_path.resolve()}")
+    views = []
+    for title, weights in (("random weights", "none"), ("trained", None)):
+        model = load_model("zoo:cifar-k3s2", weights, size=(224, 224))
+        result = audit_pictures(model, [PHOTOGRAPH])
+        print_audit(result, f"{model.spec}, {title}")
+        write_text(folder / f"audit-{title.replace(' ', '-')}.json", result.to_json())
+        _, pixels = model.load(PHOTOGRAPH)
+        engine = GradientEngine(model)
+        for addition, compensation in (("", "none"), (" + jitter", "jitter")):
+            attribution = engine.attribution(model.normalise(pixels[None]), compensation=compensation)
+            views.append(view_of(title + addition, attribution, engine.total_stride))
+    shown = pixels.permute(1, 2, 0).numpy()
+    caption = "The same architecture before and after training on CIFAR-10, three 3x3 stride-2 layers. Jitter: mean of 16 shifts."
+    figure = gradient_figure(shown, views, "The gradient of a classifier's top logit at a photograph", caption)
+    click.echo(f"the picture that explains itself: {save_figure(figure, folder / 'demo.png').resolve()}")
