@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import inspect
+import io
+import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from featvis.checkpoints import (
 )
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
+from featvis.factories import network_from
 from featvis.images import Picture, load_picture, prepare
 from featvis.modules import nearest_names
 from featvis.zoo import ZOO
@@ -102,6 +104,8 @@ def load_model(
     seed), or a `.pth` or `.safetensors` file. size: (H, W). Raises FeatvisError for whatever of this is wrong, with how to mend it.
     """
     target = _device(device)
+    if not 0 <= seed < 2**63:
+        raise FeatvisError(f"the seed {seed} is out of range; give 0 to {2**63 - 1}")
     if spec.endswith(".pt2"):
         model = _exported(spec, weights)
     elif spec.startswith("zoo:"):
@@ -122,7 +126,7 @@ def load_model(
         model = replace(model, input_size=(channels, *model.input_size[1:]))
     model = replace(model, mean=tuple(mean or model.mean), std=tuple(std or model.std))
     _check_preprocessing(model)
-    check_finite(model.module, model.weights)
+    check_finite(model.module, repr(weights) if _is_file(weights) else spec)
     model.module.to(target)
     for part in model.module.modules():
         part.training = False
@@ -136,8 +140,10 @@ def _check_preprocessing(model: Model) -> None:
             raise FeatvisError(
                 f"{name} has {len(values)} values for {channels} channels; give one, or one for each channel"
             )
-    if not all(value > 0 for value in model.std):
-        raise FeatvisError(f"--std {','.join(map(str, model.std))}: standard deviations must be above 0")
+    if not all(value > 0 and math.isfinite(value) for value in model.std):
+        raise FeatvisError(f"--std {','.join(map(str, model.std))}: standard deviations must be above 0 and finite")
+    if not all(math.isfinite(value) for value in model.mean):
+        raise FeatvisError(f"--mean {','.join(map(str, model.mean))}: means must be finite")
     if min(model.input_size) < 1:
         raise FeatvisError(f"an input of {model.input_size} (channels, height, width); each must be at least 1")
 
@@ -146,11 +152,14 @@ def _device(name: str) -> torch.device:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if available[kind]), "cpu")
-    if not available.get(name.partition(":")[0], False):
-        raise FeatvisError(
-            f"the device {name!r} is not available here; give one of {', '.join(k for k in available if available[k])}"
-        )
-    return torch.device(name)
+    try:
+        if available.get(name.partition(":")[0], False):
+            return torch.empty(0, device=name).device
+    except RuntimeError:
+        pass  # such as a number beyond the last device's
+    raise FeatvisError(
+        f"the device {name!r} is not available here; give one of {', '.join(k for k in available if available[k])}"
+    )
 
 
 @contextlib.contextmanager
@@ -168,9 +177,12 @@ def _is_file(weights: str | None) -> bool:
 
 @contextlib.contextmanager
 def _download(what: str) -> Iterator[None]:
+    """Turns what a client raises into one line; what it prints meanwhile is for terminals, and no result."""
+    screen = sys.stderr if sys.stderr.isatty() else io.StringIO()
     try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
+        with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):
+            yield
+    except Exception as error:  # each client has its own: URLError, HTTPError, ConnectError, a hash that does not fit
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatvisError(
             f"the weights of {what} cannot be downloaded ({said}); give --weights FILE, --weights none for random ones, "
@@ -182,45 +194,36 @@ def _from_torchvision(name: str, weights: str | None, seed: int) -> Model:
     models = importlib.import_module("torchvision.models", import_torchvision().__name__)
     known = models.list_models(module=models)
     if name not in known:
-        if (Path(name).suffix or "/" in name) and not name.startswith("."):
+        if Path(name).suffix or "/" in name:
             raise FeatvisError(
                 f"the spec {name!r} names no factory; write path/file.py:factory, or give a .pt2 exported program"
             )
         names = [*known, *(f"zoo:{key}" for key in ZOO)]
         raise FeatvisError(f"no torchvision classification model {name!r}{nearest_names(name, names)}")
     enum = models.get_model_weights(name)
-    preset = enum.DEFAULT.transforms()
-    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    drawn = weights == "none" or _is_file(weights)
+    choice = "DEFAULT" if drawn else weights or "DEFAULT"
+    if choice not in enum.__members__:
+        raise FeatvisError(
+            f"{name} has no weights {choice!r} and there is no such file; known: {', '.join(enum.__members__)}, none"
+        )
+    entry = enum[choice]
+    preset = entry.transforms()
+    with _seeded(seed), contextlib.nullcontext() if drawn else _download(name):
+        module = models.get_model(name, weights=None if drawn else entry)
     model = Model(
-        module=nn.Identity(),
+        module,
         spec=name,
-        input_size=(3, crop, crop),
+        input_size=(3, preset.crop_size[0], preset.crop_size[0]),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
-        labels=tuple(enum.DEFAULT.meta["categories"]),
-        resize=resize,
-        interpolation=preset.interpolation.value,
-    )
-    if weights == "none" or _is_file(weights):
-        with _seeded(seed):
-            model = replace(model, module=models.get_model(name, weights=None), weights="random", seed=seed)
-        return _with_file(model, weights)
-    choice = weights or "DEFAULT"
-    if choice not in (*enum.__members__, "DEFAULT"):
-        raise FeatvisError(
-            f"{name} has no weights {choice!r} and there is no such file; known: {', '.join(enum.__members__)}, DEFAULT, none"
-        )
-    entry = enum[choice] if choice in enum.__members__ else enum.DEFAULT
-    preset = entry.transforms()
-    with _download(name):
-        module = models.get_model(name, weights=entry)
-    return replace(
-        model,
-        module=module,
-        input_size=(3, preset.crop_size[0], preset.crop_size[0]),
+        labels=tuple(entry.meta["categories"]),
         resize=preset.resize_size[0],
-        weights=entry.name,
+        interpolation=preset.interpolation.value,
+        weights="random" if drawn else entry.name,
+        seed=seed if drawn else None,
     )
+    return _with_file(model, weights)
 
 
 def _with_file(model: Model, weights: str | None) -> Model:
@@ -283,28 +286,14 @@ def _from_timm(spec: str, weights: str | None, seed: int) -> Model:
 
 
 def _from_factory(spec: str, weights: str | None, seed: int) -> Model:
-    source, _, name = spec.rpartition(":")
     # A user's file may import torchvision itself.
     with contextlib.suppress(FeatvisError):
         import_torchvision()
-    factory = _attribute(source, name)
     if weights == "DEFAULT":
         raise FeatvisError(f"{spec} has no DEFAULT weights; give a .pth or .safetensors file, or leave --weights out")
     _only_files(spec, weights)
-    if isinstance(factory, nn.Module):
-        module = factory
-    else:
-        with _seeded(seed):
-            try:
-                module = factory()
-            except Exception as error:
-                raise FeatvisError(
-                    f"{spec}() raised {type(error).__name__}: {error}; a factory takes no arguments"
-                ) from None
-    if not isinstance(module, nn.Module):
-        raise FeatvisError(
-            f"{spec} gave {type(module).__name__}; expected a torch.nn.Module, or a function that returns one"
-        )
+    with _seeded(seed):
+        module = network_from(spec)
     channels = next(
         (part.in_channels for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)), 3
     )
@@ -318,34 +307,6 @@ def _from_factory(spec: str, weights: str | None, seed: int) -> Model:
         notes=("no preprocessing is known for this network: pixels in [0, 1] unless --mean and --std say otherwise",),
     )
     return _with_file(model, weights)
-
-
-def _attribute(source: str, name: str) -> Callable[..., Any] | nn.Module:
-    """A name in a module or file that the user pointed at; its folder is importable meanwhile."""
-    path = Path(source)
-    folder = str(path.resolve().parent) if source.endswith(".py") else str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        if source.endswith(".py"):
-            if not path.is_file():
-                raise FeatvisError(f"no file {source!r}; write path/file.py:factory")
-            found = importlib.util.spec_from_file_location(f"featvis_user_{path.stem}", path)
-            assert found is not None
-            assert found.loader is not None
-            module = importlib.util.module_from_spec(found)
-            found.loader.exec_module(module)
-        else:
-            module = importlib.import_module(source)
-    except FeatvisError:
-        raise
-    except Exception as error:
-        raise FeatvisError(f"{source!r} cannot be imported ({type(error).__name__}: {error})") from None
-    finally:
-        sys.path.remove(folder)
-    if not hasattr(module, name):
-        callables = [key for key, value in vars(module).items() if inspect.isclass(value) or inspect.isfunction(value)]
-        raise FeatvisError(f"{source!r} has no {name!r}{nearest_names(name, callables)}")
-    return getattr(module, name)
 
 
 class _OneBatch(nn.Module):

@@ -238,6 +238,8 @@ def _taps_by_phase(spot: _Window, behind: Tensor | None, learned: bool) -> Tenso
 
     behind: mean energy of each channel of its output, (C,).
     """
+    if max(spot.stride) == 1:
+        return torch.ones(spot.stride)
     taps = torch.ones(spot.kernel, dtype=torch.float64)
     weight = spot.operation.arguments[1]
     if learned and isinstance(weight, Tensor) and behind is not None:

@@ -22,7 +22,9 @@ from featvis.models import load_model
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
 
 
 def other():
@@ -324,7 +326,8 @@ def test_honest_archives_pass(archives, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["data/sample_inputs/model.pt", "data/weights/model.pt", "data/constants/model.pt", "data/weights/MODEL.PT"]
+    "place",
+    ["data/sample_inputs/model.pt", "data/weights/model.pt", "data/constants/model.pt", "data/weights/MODEL.PT"],
 )
 def test_pickles_in_archives_are_not_run(archives, tmp_path, bomb, place):
     """Torch's loader runs those, after it failed to read them as tensors."""
@@ -341,9 +344,13 @@ def test_the_bombs_are_live(archives, tmp_path):
     stream = io.BytesIO()
     torch.save({"weight": Bomb(mark)}, stream)
     planted = {
-        "pickle": rewritten(archives / "one.pt2", tmp_path / "p.pt2", add={"ROOT/data/weights/model.pt": stream.getvalue()}),
+        "pickle": rewritten(
+            archives / "one.pt2", tmp_path / "p.pt2", add={"ROOT/data/weights/model.pt": stream.getvalue()}
+        ),
         "expression": rewritten(
-            archives / "any.pt2", tmp_path / "e.pt2", renamed(symbol_of(archives / "any.pt2"), call_without_quotes(mark))
+            archives / "any.pt2",
+            tmp_path / "e.pt2",
+            renamed(symbol_of(archives / "any.pt2"), call_without_quotes(mark)),
         ),
     }
     for name, path in planted.items():
@@ -366,7 +373,9 @@ def test_guards_are_not_run(archives, tmp_path):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("expression", ["{letters}", "open('a', 'w')", "().__class__", "exit()", "x.y", "[1][0]", "1 if"])
+@pytest.mark.parametrize(
+    "expression", ["{letters}", "open('a', 'w')", "().__class__", "exit()", "x.y", "[1][0]", "1 if"]
+)
 def test_expressions_that_are_no_sizes_are_not_evaluated(archives, tmp_path, expression):
     mark = tmp_path / "exploded"
     expression = expression.replace("{letters}", call_without_quotes(mark))
@@ -376,7 +385,8 @@ def test_expressions_that_are_no_sizes_are_not_evaluated(archives, tmp_path, exp
 
 
 @pytest.mark.parametrize(
-    "expression", ["s0", "2*s0 + 1", "Mul(Integer(2), Symbol('s0', positive=True))", "Max(1, s0 // 2)", "Eq(s0, 3)", "s0 <= 3"]
+    "expression",
+    ["s0", "2*s0 + 1", "Mul(Integer(2), Symbol('s0', positive=True))", "Max(1, s0 // 2)", "Eq(s0, 3)", "s0 <= 3"],
 )
 def test_expressions_of_sizes_pass(archives, tmp_path, expression):
     ast.parse(expression)

@@ -10,15 +10,8 @@ from torch import Tensor, nn
 
 from featvis.energy import checkerboard_energy, phase_profile
 from featvis.errors import FeatvisError
-from featvis.gradients import (
-    COMPENSATIONS,
-    LOW_PASS_CUTOFF,
-    METHODS,
-    Draws,
-    GradientEngine,
-    Score,
-    input_gradient,
-)
+from featvis.gradients import GradientEngine, Score, input_gradient
+from featvis.methods import COMPENSATIONS, LOW_PASS_CUTOFF, METHODS, Draws
 from featvis.models import Model
 
 

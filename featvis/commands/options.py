@@ -100,12 +100,10 @@ def gradient_options(command: Command) -> Command:
                 show_default=True,
                 help="top, a class index or label, layer:channel, seeds or seeds:layer.",
             ),
-            click.option(
-                "--method", type=Registry("featvis.gradients", "METHODS"), default="vanilla", show_default=True
-            ),
+            click.option("--method", type=Registry("featvis.methods", "METHODS"), default="vanilla", show_default=True),
             click.option(
                 "--compensate",
-                type=Registry("featvis.gradients", "COMPENSATIONS"),
+                type=Registry("featvis.methods", "COMPENSATIONS"),
                 default="none",
                 show_default=True,
             ),
