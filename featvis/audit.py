@@ -26,12 +26,35 @@ _BY_PERIOD = ("energy", "controls", "exact_periods", "signed_comb")
 
 
 @dataclass(frozen=True)
+class Culprit:
+    """A layer that changes the resolution, and its part in the checkerboard.
+
+    remainder: kernel modulo stride, by axis; period: in pixels, of the layer and everything nearer the pixels. injected: E at its own
+    stride predicted from its kernel and weights alone, None where it has no kernel of its own to predict from. measured: E at its
+    own stride of the gradient that it sends to its input. left: E by period, in pixels, with only its backward pass made
+    even; share: of E(total stride), what it takes away, negative where E grows.
+    """
+
+    layer: str
+    type: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    remainder: tuple[int, ...]
+    period: int
+    injected: float | None
+    measured: Estimate
+    left: dict[int, Estimate]
+    share: float
+
+
+@dataclass(frozen=True)
 class Audit:
     """What the gradients of a model at some pictures measured; plain numbers.
 
     Mappings go from the period in pixels to an Estimate (value, standard error or None). profile: rows of the mean phase profile, mean 1.
     replicates: whether the errors come from "pictures" or, where there are few, from "tiles". skipped: pictures that could not be
-    read. settings: everything that was resolved, with versions and seed.
+    read. settings: everything that was resolved, with versions and seed. culprits: the layers that change the resolution, the
+    strongest first, where they were asked for.
     """
 
     total_stride: int
@@ -47,6 +70,7 @@ class Audit:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    culprits: tuple[Culprit, ...] = ()
 
     @classmethod
     def of(cls, energies: Energies, **rest: Any) -> Audit:
@@ -61,6 +85,9 @@ class Audit:
         for name in _BY_PERIOD:
             content[name] = {str(period): estimate._asdict() for period, estimate in getattr(self, name).items()}
         content["high_frequency_share"] = self.high_frequency_share._asdict()
+        for entry, culprit in zip(content["culprits"], self.culprits, strict=True):
+            entry["measured"] = culprit.measured._asdict()
+            entry["left"] = {str(period): estimate._asdict() for period, estimate in culprit.left.items()}
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
@@ -74,6 +101,7 @@ class Audit:
             content["mean_gradient_flatness"] = float(content["mean_gradient_flatness"])
             content["profile"] = tuple(tuple(float(value) for value in row) for row in content["profile"])
             content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
+            content["culprits"] = tuple(_culprit(entry) for entry in content["culprits"])
             return cls(**content)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise FeatvisError(f"the audit is damaged ({type(error).__name__}: {error}); measure it again") from None
@@ -82,6 +110,12 @@ class Audit:
 def _estimate(entry: dict[str, Any]) -> Estimate:
     error = entry["error"]
     return Estimate(float(entry["value"]), None if error is None else float(error))
+
+
+def _culprit(entry: dict[str, Any]) -> Culprit:
+    lists = {name: tuple(int(number) for number in entry[name]) for name in ("kernel", "stride", "remainder")}
+    left = {int(period): _estimate(estimate) for period, estimate in entry["left"].items()}
+    return Culprit(**{**entry, **lists, "measured": _estimate(entry["measured"]), "left": left})
 
 
 def _document(text: str, schema: str, expected: str) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -26,14 +28,30 @@ class _Commands(click.Group):
             return None
         return getattr(importlib.import_module(f"featvis.commands.{name}"), name)
 
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        with _one_line(context):
+            return super().parse_args(context, arguments)
+
     def invoke(self, context: click.Context) -> Any:
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-        try:
+        with _one_line(context):
             return super().invoke(context)
-        except FeatvisError as error:
-            click.echo(f"featvis: {' '.join(str(error).split())}", err=True)
-            context.exit(2)
+
+
+@contextlib.contextmanager
+def _one_line(context: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except (FeatvisError, click.UsageError) as error:
+        said = str(error)
+        if isinstance(error, click.UsageError):
+            command = (error.ctx or context).command_path
+            said = f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes"
+        click.echo(f"featvis: {' '.join(said.split())}", err=True)
+        context.exit(2)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
 from featvis.methods import COMPENSATIONS, METHODS, Draws, Treatment
 from featvis.models import Model
 from featvis.modules import copy_module, layer_named, nearest_names, output_tensor
 from featvis.preparation import prepare_network
-from featvis.tracing import Trace, refusals, trace
+from featvis.tracing import LayerRow, Trace, refusals, trace
 
 SAME = 1e-4
 """Two forms of a network agree where their gradients differ by less than this, relative to the gradient's norm."""
@@ -107,6 +108,7 @@ class GradientEngine:
         self.notes: list[str] = []
         self._network: nn.Module | None = None
         self._total_stride = 0
+        self._resolution_layers: list[LayerRow] = []
 
     @property
     def total_stride(self) -> int:
@@ -152,6 +154,29 @@ class GradientEngine:
             output = self._forward(self._ready, images)
         return self.score.values(output, None, Draws(self.seed, range(len(images))))[1]
 
+    def treat(self, layer: str, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Pass the gradient at a layer's input through a function; the forward pass stays as it is.
+
+        layer: a dotted name. function: takes what this layer alone sends back to its input, (B, C, H, W); what it returns goes on
+        instead, unless it is None. For use after the first batch; the handle removes it.
+        """
+
+        def before(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            features = arguments[0]
+            if not features.requires_grad:
+                return None
+            # A view of the input belongs to this layer alone, where others may read the same tensor.
+            own = features.view_as(features)
+            own.register_hook(function)
+            return (own, *arguments[1:])
+
+        return self._ready.get_submodule(layer).register_forward_pre_hook(before)
+
+    @property
+    def resolution_layers(self) -> list[LayerRow]:
+        """The layers with a stride that the score depends on, from the pixels on; known after the first batch."""
+        return self._resolution_layers
+
     @property
     def _ready(self) -> nn.Module:
         assert self._network is not None
@@ -175,6 +200,7 @@ class GradientEngine:
         plain = copy_module(self.module)
         record = trace(self.module, images[:1])
         self._total_stride = record.total_stride(self.score.layer)
+        self._resolution_layers = record.resolution_layers(self.score.layer)
         calls = record.layer_calls.get(self.score.layer, 0) if self.score.layer else 0
         self._stop_at(plain, calls)
         alone, chosen = self._gradient(plain, images[:1], None, draws.one(0))

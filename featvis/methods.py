@@ -158,12 +158,19 @@ def low_pass(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tenso
 def equalise(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
     """The attribution divided by the root of a phase profile that other pictures gave, so that its expected energy is even.
 
-    The profile is laid from the picture's first pixel. Raises FeatvisError without a profile, or where it has an empty phase.
+    The profile is laid from the picture's first pixel. Raises FeatvisError without a profile, with one of another total stride, or where
+    it has an empty phase.
     """
     profile = treatment.profile
     if profile is None:
         raise FeatvisError(
             "equalise needs a measured profile; make one with `featvis audit --save-profile` and give it with --profile"
+        )
+    expected = (1 if images.ndim == 3 else treatment.total_stride, treatment.total_stride)
+    if tuple(profile.shape) != expected:
+        given, wanted = (" x ".join(map(str, shape)) for shape in (profile.shape, expected))
+        raise FeatvisError(
+            f"the profile is {given}, this network and score need {wanted}; measure one with --save-profile"
         )
     if bool((profile <= 0).any()):
         raise FeatvisError("the profile has phases without any energy; nothing can equalise what no window reaches")

@@ -27,7 +27,7 @@ from featvis.checkpoints import (
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
 from featvis.factories import network_from
-from featvis.images import Picture, load_picture, prepare
+from featvis.images import LARGEST_PIXELS, Picture, load_picture, prepare
 from featvis.modules import nearest_names
 from featvis.zoo import ZOO
 
@@ -146,6 +146,10 @@ def _check_preprocessing(model: Model) -> None:
         raise FeatvisError(f"--mean {','.join(map(str, model.mean))}: means must be finite")
     if min(model.input_size) < 1:
         raise FeatvisError(f"an input of {model.input_size} (channels, height, width); each must be at least 1")
+    if math.prod(model.input_size) > 4 * LARGEST_PIXELS:
+        raise FeatvisError(
+            f"an input of {model.input_size} (channels, height, width) is more than a network takes; give a smaller --size"
+        )
 
 
 def _device(name: str) -> torch.device:

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from featvis.energy import fold, interior, periods_of
 from featvis.errors import FeatvisError
+from featvis.grids import Grid, per_axis
 from featvis.modules import layer_named
-from featvis.propagation import RULES, Rule, Step, identity, per_axis
-from featvis.tracing import Grid, Operation, Trace, trace, window
+from featvis.propagation import RULES, Rule, Step, identity
+from featvis.tracing import Operation, Trace, Value, trace, window
 
 WEIGHTS = ("learned", "uniform")
 """Each weight's own square, or all weights of a layer alike."""
@@ -151,7 +152,7 @@ def expected_energies(
         if all(energy is None for energy in energies):
             continue
         step = Step(operation, energies, record.shapes, makers, learned, notes)
-        for value, energy in _rule(operation, assume_identity)(step):
+        for value, energy in _passed(step, _rule(operation, assume_identity)):
             other = waiting.get(value.number)
             waiting[value.number] = energy if other is None else other + energy
         if len(waiting) == 1:
@@ -163,15 +164,27 @@ def expected_energies(
 
 
 def _rule(operation: Operation, assume_identity: Sequence[str]) -> Rule:
-    operator, layer = operation.operator, operation.layer
-    if operator in assume_identity or any(f"{layer}.".startswith(f"{name}.") for name in assume_identity):
+    names = (operation.operator, operation.layer)
+    if any(name == names[0] or f"{names[1]}.".startswith(f"{name}.") for name in assume_identity):
         return identity
-    if operator not in RULES:
-        raise FeatvisError(
-            f"no rule for the operator {operator!r} of layer {layer!r}; --assume-identity {operator}, or {layer or 'a layer'}, "
-            "takes it to pass the gradient on as it is"
-        )
-    return RULES[operator]
+    if operation.operator not in RULES:
+        raise FeatvisError(f"no rule for {_what(operation)}; {_MEND}")
+    return RULES[operation.operator]
+
+
+def _passed(step: Step, rule: Rule) -> list[tuple[Value, Tensor]]:
+    try:
+        return list(rule(step))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        said = str(error).partition("\n")[0]
+        raise FeatvisError(f"no energy passes {_what(step.operation)}: {said}; {_MEND}") from error
+
+
+def _what(operation: Operation) -> str:
+    return f"the operator {operation.operator!r} of layer {operation.layer!r}"
+
+
+_MEND = "--assume-identity NAME, an operator or a layer, takes it to pass the gradient on as it is"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ One forward pass is watched below autograd, where functional pooling, slicing an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from featvis.errors import FeatvisError
+from featvis.grids import MOVES, POOLING, Grid, grid_after
 from featvis.modules import copy_module, output_tensor
 
 
@@ -26,18 +27,6 @@ class Value:
     """A tensor that depends on the input, by its number in the trace."""
 
     number: int
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where a tensor's pixels lie on the input: the stride of each spatial axis, its size, and which dimension it is.
-
-    `dimensions` is None where the tensor holds the pixels in another order, such as tokens.
-    """
-
-    strides: tuple[Fraction, ...]
-    sizes: tuple[int, ...]
-    dimensions: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -109,20 +98,30 @@ class Trace:
         if layer is not None and layer not in self.layer_outputs:
             raise FeatvisError(f"the layer {layer!r} did not run on this input; `featvis layers` lists those that do")
         end = self.output if layer is None else self.layer_outputs[layer]
-        strides = [
-            stride.numerator
+        grids = [
+            operation.grid
             for operation in self.leading_to(end)
-            if operation.grid is not None
-            for stride in operation.grid.strides
+            if operation.grid is not None and operation.grid.dimensions is not None and operation.operator not in MOVES
         ]
-        return math.lcm(1, *strides)
+        last = None if end is None else self.grids[end]
+        grids += [last] if last is not None else []
+        return math.lcm(1, *(stride.numerator for grid in grids for stride in grid.strides))
 
-    def layer_rows(self) -> list[LayerRow]:
-        """A row for each layer without children that ran, and for each function that changes the resolution."""
+    def resolution_layers(self, layer: str | None = None) -> list[LayerRow]:
+        """The rows with a stride above 1 that a layer's output (the network's where None) depends on."""
+        end = self.output if layer is None else self.layer_outputs[layer]
+        rows = self.layer_rows(self.leading_to(end))
+        return [row for row in rows if row.mark in ("strided", "pooling") and max(row.stride, default=1) > 1]
+
+    def layer_rows(self, operations: Sequence[Operation] | None = None) -> list[LayerRow]:
+        """A row for each layer without children that ran, and for each function that changes the resolution.
+
+        operations: only those, where not all.
+        """
         rows: list[LayerRow] = []
         calls: dict[int, int] = {}
-        parents = {name.rpartition(".")[0] for name in self.layer_types if name}
-        for operation in self.operations:
+        parents = {name[:dot] for name in self.layer_types if name for dot in _dots(name)}
+        for operation in self.operations if operations is None else operations:
             kernel, stride = window(operation)
             before = [self.grids.get(number) for number in operation.inputs]
             mark = _mark(operation, before, stride)
@@ -149,6 +148,11 @@ class Trace:
         return rows
 
 
+def _dots(name: str) -> list[int]:
+    """Where the names of a layer's parents end, the network's own empty one included."""
+    return [0, *(position for position, letter in enumerate(name) if letter == ".")]
+
+
 def _strides(grid: Grid | None) -> tuple[Fraction, ...] | None:
     return None if grid is None or grid.dimensions is None else grid.strides
 
@@ -157,9 +161,14 @@ def _mark(operation: Operation, before: Iterable[Grid | None], stride: tuple[int
     """What an operation does to the resolution, in a word; empty where it leaves it alone."""
     operator = operation.operator
     pooling = "pool" in operator
+    sources = [grid for grid in before if grid is not None]
+    if operation.grid is None and sources:
+        if not pooling and operator not in ("mean", "convolution"):
+            return ""
+        return "global" if max(operation.shape[2:], default=1) == 1 else "pooling"
+    if operator.startswith("upsample") and operation.grid is not None and operation.grid.strides > sources[0].strides:
+        return "strided"
     transposed = operator == "convolution" and operation.arguments[6]
-    if operation.grid is None and any(before):
-        return "global" if pooling or operator in ("mean", "convolution") else ""
     if operator.startswith("upsample") or operator == "pixel_shuffle" or (transposed and max(stride) > 1):
         return "upsampling"
     if pooling:
@@ -172,7 +181,7 @@ def window(operation: Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
     arguments = operation.arguments
     if operation.operator == "convolution":
         return tuple(arguments[1].shape[2:]), tuple(arguments[3])
-    if operation.operator in _POOLING:
+    if operation.operator in POOLING:
         kernel = tuple(arguments[1])
         return kernel, tuple(arguments[2]) if len(arguments) > 2 and arguments[2] else kernel
     if operation.operator == "slice":
@@ -180,94 +189,6 @@ def window(operation: Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if operation.operator == "pixel_unshuffle":
         return (arguments[1],), (arguments[1],)
     return (), ()
-
-
-_POOLING = ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d")
-
-
-def _scaled(grid: Grid, factors: Iterable[Fraction | int], shape: tuple[int, ...]) -> Grid | None:
-    """The grid after each axis' stride was multiplied; None where a single window covers the whole map."""
-    assert grid.dimensions is not None
-    sizes = tuple(shape[dimension] for dimension in grid.dimensions)
-    if all(size == 1 for size in sizes) and any(size > 1 for size in grid.sizes):
-        return None
-    strides = tuple(stride * factor for stride, factor in zip(grid.strides, factors, strict=True))
-    return Grid(strides, sizes, grid.dimensions)
-
-
-def _per_axis(values: Any, count: int) -> tuple[int, ...]:
-    """One value for each axis; a one-dimensional map may stand in a picture of one row, its values are the last ones."""
-    values = tuple(values)
-    return values[-count:] if len(values) >= count else values * count
-
-
-def _grid_after(operator: str, arguments: tuple[Any, ...], grid: Grid, shape: tuple[int, ...]) -> Grid | None:
-    """The grid of an operation's result, from that of its main input."""
-    axes = len(grid.strides)
-    dimensions = grid.dimensions
-    if dimensions is None:
-        return _recovered(grid, shape)
-    if operator == "convolution":
-        stride = _per_axis(arguments[3], axes)
-        return _scaled(grid, [Fraction(1, s) if arguments[6] else s for s in stride], shape)
-    if operator in _POOLING:
-        kernel = _per_axis(arguments[1], axes)
-        stride = _per_axis(arguments[2], axes) if len(arguments) > 2 and arguments[2] else kernel
-        return _scaled(grid, stride, shape)
-    if operator == "slice":
-        dimension, step = arguments[1] % len(shape), arguments[4] if len(arguments) > 4 else 1
-        return _scaled(grid, [step if known == dimension else 1 for known in dimensions], shape)
-    if operator in ("pixel_unshuffle", "pixel_shuffle"):
-        factor = Fraction(arguments[1])
-        return _scaled(grid, [factor if operator == "pixel_unshuffle" else 1 / factor] * axes, shape)
-    if operator in ("permute", "transpose"):
-        order = list(range(len(shape)))
-        if operator == "permute":
-            order = [dimension % len(shape) for dimension in arguments[1]]
-        else:
-            first, second = (dimension % len(shape) for dimension in arguments[1:3])
-            order[first], order[second] = order[second], order[first]
-        return replace(grid, dimensions=tuple(order.index(dimension) for dimension in dimensions))
-    if operator in ("unsqueeze", "squeeze"):
-        return _shifted(grid, operator, arguments, shape)
-    if len(shape) <= max(dimensions):
-        return replace(grid, dimensions=None)
-    sizes = tuple(shape[dimension] for dimension in dimensions)
-    if operator.startswith("upsample"):
-        return _scaled(grid, [Fraction(old, new) for old, new in zip(grid.sizes, sizes, strict=True)], shape)
-    if sizes == grid.sizes:
-        return grid
-    if "adaptive" in operator or operator in ("mean", "sum", "amax"):
-        return None
-    if operator in ("view", "_unsafe_view", "reshape", "expand"):
-        return replace(grid, dimensions=None)
-    # Padding and cropping move the border, not the pixels.
-    return replace(grid, sizes=sizes)
-
-
-def _recovered(grid: Grid, shape: tuple[int, ...]) -> Grid:
-    """The grid of a tensor whose pixels were rearranged, where its shape is again that of a map."""
-    axes = len(grid.strides)
-    if len(shape) != axes + 2 or 0 in shape:
-        return grid
-    if shape[1:-1] == grid.sizes:
-        return replace(grid, dimensions=tuple(range(1, axes + 1)))
-    sizes = shape[2:]
-    factors = {Fraction(old, new) for old, new in zip(grid.sizes, sizes, strict=True)}
-    if len(factors) != 1 or (factor := factors.pop()).denominator != 1:
-        return grid
-    return Grid(tuple(stride * factor for stride in grid.strides), sizes, tuple(range(2, axes + 2)))
-
-
-def _shifted(grid: Grid, operator: str, arguments: tuple[Any, ...], shape: tuple[int, ...]) -> Grid:
-    """The grid after dimensions of size 1 came or went, as around one-dimensional pooling."""
-    assert grid.dimensions is not None
-    if len(arguments) < 2 or not isinstance(arguments[1], int):
-        return replace(grid, dimensions=None)
-    ndim = len(shape) + (operator == "squeeze")
-    where = arguments[1] % ndim
-    step = 1 if operator == "unsqueeze" else -1
-    return replace(grid, dimensions=tuple(known + step if known >= where else known for known in grid.dimensions))
 
 
 class _Recorder(TorchDispatchMode):
@@ -338,10 +259,14 @@ class _Recorder(TorchDispatchMode):
     def _grid(
         self, operator: str, arguments: tuple[Any, ...], inputs: list[Value], shape: tuple[int, ...]
     ) -> Grid | None:
-        known = [grid for value in inputs if (grid := self.trace.grids[value.number]) is not None]
+        known = [
+            (grid, self.trace.shapes[value.number])
+            for value in inputs
+            if (grid := self.trace.grids[value.number]) is not None
+        ]
         if not known:
             return None
-        results = [_grid_after(operator, arguments, grid, shape) for grid in known]
+        results = [grid_after(operator, arguments, grid, before, shape) for grid, before in known]
         placed = [grid for grid in results if grid is not None and grid.dimensions is not None]
         return placed[0] if placed else results[0]
 
@@ -396,8 +321,9 @@ class refusals:  # noqa: N801, reads as a phrase: `with refusals(images)`
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, (RuntimeError, ValueError, TypeError, AssertionError, IndexError)):
+        if isinstance(error, Exception) and not isinstance(error, FeatvisError):
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            name = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
             raise FeatvisError(
-                f"the network refuses an input of shape {self.shape}: {said}; check --channels and --size"
+                f"the network refuses an input of shape {self.shape}: {name}{said}; check --channels and --size"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 @click.command()
 @model_options
 @gradient_options
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--culprits", is_flag=True, help="Also find the layers that make it: the audit is repeated for each.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pictures at a time.")
 @click.option("--json", "json_path", type=click.Path(), help="Write the audit here.")
 @click.option("--save-profile", "profile_path", type=click.Path(), help="Write the phase profile here, for equalise.")
-def audit(json_path: str | None, profile_path: str | None, **options: Any) -> None:
+def audit(culprits: bool, json_path: str | None, profile_path: str | None, **options: Any) -> None:
     """Measure the checkerboard in a model's input gradients at PICTURES (files, folders, globs), by period."""
     from featvis.audit import audit_pictures, save_profile
+    from featvis.culprits import find_culprits
     from featvis.files import write_text
 
     check_writable(json_path, profile_path)
@@ -39,11 +42,17 @@ def audit(json_path: str | None, profile_path: str | None, **options: Any) -> No
     compensation = options.pop("compensate")
     with progress_bar("audit", len(paths)) as progress:
         result = audit_pictures(model, paths, compensation=compensation, profile=profile, progress=progress, **options)
+    if culprits:
+        with progress_bar("culprits", 2 * -(-len(paths) // options["batch_size"])) as progress:
+            found, notes = find_culprits(model, paths, result, progress)
+        result = replace(result, culprits=found, notes=(*result.notes, *notes))
     if json_path:
         write_text(json_path, result.to_json())
     if profile_path:
         save_profile(result, profile_path)
     print_audit(result, model.spec)
+    if result.culprits:
+        print_culprits(result)
 
 
 def profile_from(options: dict[str, Any]) -> Any:
@@ -91,3 +100,36 @@ def verdict(result: Audit) -> str:
         f"Period-{strongest} checkerboard: {format_estimate(clear[strongest])} of the energy "
         f"E({result.total_stride}) = {format_estimate(total)}."
     )
+
+
+def print_culprits(result: Audit) -> None:
+    """The layers that change the resolution, strongest first, and what their shares leave unexplained."""
+    total = result.total_stride
+    rows = [
+        (
+            culprit.layer,
+            "x".join(map(str, dict.fromkeys(culprit.kernel))),
+            "x".join(map(str, dict.fromkeys(culprit.stride))),
+            "x".join(map(str, dict.fromkeys(culprit.remainder))),
+            f"{culprit.period}",
+            "-" if culprit.injected is None else f"{culprit.injected:.4f}",
+            format_estimate(culprit.measured),
+            format_estimate(culprit.left[total]),
+            f"{culprit.share:+.0%}",
+        )
+        for culprit in result.culprits
+    ]
+    columns = (
+        "layer",
+        "kernel",
+        "stride",
+        "k mod s",
+        "period",
+        "own E, predicted",
+        "own E, measured",
+        f"E({total}) left",
+        "share",
+    )
+    print_table("culprits: what is left when this layer alone passes its gradient back evenly", columns, rows)
+    explained = sum(culprit.share for culprit in result.culprits)
+    click.echo(f"the shares add up to {explained:.0%}; {1 - explained:+.0%} is not explained by single layers")

@@ -58,7 +58,7 @@ class Size(click.ParamType):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
         parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
             self.fail(f"{value!r} is not a size; write 224, or 224x320 for height x width", parameter, context)
         return int(parts[0]), int(parts[-1])
 
@@ -100,12 +100,19 @@ def gradient_options(command: Command) -> Command:
                 show_default=True,
                 help="top, a class index or label, layer:channel, seeds or seeds:layer.",
             ),
-            click.option("--method", type=Registry("featvis.methods", "METHODS"), default="vanilla", show_default=True),
+            click.option(
+                "--method",
+                type=Registry("featvis.methods", "METHODS"),
+                default="vanilla",
+                show_default=True,
+                help="How the gradient becomes an attribution.",
+            ),
             click.option(
                 "--compensate",
                 type=Registry("featvis.methods", "COMPENSATIONS"),
                 default="none",
                 show_default=True,
+                help="How the attribution is treated.",
             ),
             click.option("--profile", type=click.Path(), help="A profile of `audit --save-profile`, for equalise."),
             click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures."),
