@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 
-.PHONY: demo test lint bench zoo clean
+.PHONY: demo test lint bench zoo census clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -28,6 +28,10 @@ bench: $(INSTALLED)
 # Trains the shipped network again, from the CIFAR-10 archive in $(DATA).
 zoo: $(INSTALLED)
 	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/cifar-k3s2
+
+# Predicted beside measured checkerboard of every torchvision classifier, with random weights; resumes where it stopped.
+census: $(INSTALLED)
+	$(BIN)/python experiments/census.py
 
 $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

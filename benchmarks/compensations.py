@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from featvis.audit import audit_pictures
+from featvis.audit import audit_pictures, expected_profile
 from featvis.energy import Estimate
 from featvis.files import write_text
 from featvis.images import find_pictures
@@ -49,7 +49,7 @@ def main() -> None:
     pictures = find_pictures([arguments.pictures])
     calibration, measured = pictures[::2], pictures[1::2]
     profiles = {
-        method: torch.tensor(audit_pictures(model, calibration, method=method).profile)
+        method: expected_profile(audit_pictures(model, calibration, method=method))
         for method in {method for method, compensation in ROWS if compensation == "equalise"}
     }
     table = io.StringIO()

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featvis.energy import CheckerboardEnergy, Energies, Estimate
+from featvis.energy import CheckerboardEnergy, Energies, Estimate, fold
 from featvis.errors import FeatvisError
 from featvis.files import write_text
 from featvis.gradients import GradientEngine
@@ -130,11 +130,31 @@ def _document(text: str, schema: str, expected: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "schema"}
 
 
+def expected_profile(audit: Audit) -> Tensor:
+    """The audit's phase profile without its noise, (P, P), mean 1: what `equalise` divides by.
+
+    The part of each exact period is shrunk by how much of its energy is more than noise: the estimate without bias over the plain
+    one, after James and Stein 1961.
+    """
+    mean = torch.tensor(audit.profile, dtype=torch.float64)
+    rows, columns = mean.shape
+    expected = torch.ones_like(mean)
+    parts: dict[int, Tensor] = {}
+    for period, estimate in audit.exact_periods.items():
+        size = (min(period, rows), min(period, columns))
+        part = fold(mean - 1, *size).repeat(rows // size[0], columns // size[1])
+        part = part - sum(smaller for divisor, smaller in parts.items() if period % divisor == 0)
+        parts[period] = part
+        plain = float(part.square().mean())
+        expected += part * (min(max(estimate.value / plain, 0.0), 1.0) if plain > 0 else 0.0)
+    return expected.clamp_min(0)
+
+
 def save_profile(audit: Audit, path: str | Path) -> Path:
-    """Write the audit's phase profile as JSON, for `equalise`."""
+    """Write the audit's expected phase profile as JSON, for `equalise`."""
     content = {
         "schema": PROFILE_SCHEMA,
-        "profile": audit.profile,
+        "profile": expected_profile(audit).tolist(),
         "pictures": audit.pictures,
         "settings": audit.settings,
     }

@@ -8,12 +8,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from torch.utils._pytree import tree_leaves
+
 POOLING = ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d")
 
 VIEWS = ("view", "_unsafe_view", "reshape", "expand")
 
 MOVES = (*VIEWS, "permute", "transpose", "clone", "unsqueeze", "squeeze")
 """Operations that compute nothing: a cut into windows that is undone before the next map leaves no period behind."""
+
+
+SMALL_WINDOW = 3
+"""A window of up to this many pixels is a strided layer, also where a small picture left it a map of its own size."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,13 @@ def grid_after(
         return _recovered(grid, shape)
     if operator == "convolution":
         stride = per_axis(arguments[3], axes)
+        if not arguments[6] and _covers(grid, kernel_of(arguments[1]), arguments[4], shape):
+            return None
         return _scaled(grid, [Fraction(1, s) if arguments[6] else s for s in stride], shape)
     if operator in POOLING:
         kernel = per_axis(arguments[1], axes)
         stride = per_axis(arguments[2], axes) if len(arguments) > 2 and arguments[2] else kernel
-        return _scaled(grid, stride, shape)
+        return None if _covers(grid, kernel, arguments[3:4] or (0,), shape) else _scaled(grid, stride, shape)
     if operator in ("slice", "unfold"):
         dimension, step = arguments[1] % len(before), arguments[3 if operator == "unfold" else 4 :] or (1,)
         return _scaled(grid, [step[0] if known == dimension else 1 for known in dimensions], shape)
@@ -74,6 +82,8 @@ def grid_after(
         return replace(grid, dimensions=None)
     sizes = tuple(shape[dimension] for dimension in dimensions)
     if operator.startswith("upsample"):
+        if all(size == 1 for size in sizes) and any(size > 1 for size in grid.sizes):
+            return None
         return _scaled(grid, [Fraction(old, new) for old, new in zip(grid.sizes, sizes, strict=True)], shape)
     if sizes == grid.sizes:
         return grid
@@ -89,12 +99,22 @@ def _reduced(arguments: tuple[Any, ...], ndim: int) -> set[int]:
     return {dimension % ndim for dimension in given}
 
 
-def _scaled(grid: Grid, factors: Iterable[Fraction | int], shape: tuple[int, ...]) -> Grid | None:
-    """The grid after each axis' stride was multiplied; None where a single window covers the whole map."""
+def _covers(grid: Grid, kernel: tuple[int, ...], padding: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a single window covers the whole map, as in global pooling. Smaller or padded ones are strides that ran out of pixels."""
+    assert grid.dimensions is not None
+    single = all(shape[dimension] == 1 for dimension in grid.dimensions) and any(size > 1 for size in grid.sizes)
+    return single and not any(tree_leaves(padding)) and max(kernel, default=0) > SMALL_WINDOW
+
+
+def kernel_of(weight: Any) -> tuple[int, ...]:
+    """The kernel size of a convolution's weight, empty where the weight is computed from the input."""
+    return tuple(weight.shape[2:]) if hasattr(weight, "shape") else ()
+
+
+def _scaled(grid: Grid, factors: Iterable[Fraction | int], shape: tuple[int, ...]) -> Grid:
+    """The grid after each axis' stride was multiplied."""
     assert grid.dimensions is not None
     sizes = tuple(shape[dimension] for dimension in grid.dimensions)
-    if all(size == 1 for size in sizes) and any(size > 1 for size in grid.sizes):
-        return None
     strides = tuple(stride * factor for stride, factor in zip(grid.strides, factors, strict=True))
     return replace(grid, strides=strides, sizes=sizes)
 

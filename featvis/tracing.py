@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from featvis.errors import FeatvisError
-from featvis.grids import MOVES, POOLING, Grid, grid_after
+from featvis.grids import MOVES, POOLING, Grid, grid_after, kernel_of
 from featvis.modules import copy_module, output_tensor
 
 
@@ -92,7 +92,7 @@ class Trace:
     def total_stride(self, layer: str | None = None) -> int:
         """The period in pixels of everything between the input and a layer's output (the network's where None).
 
-        The least common multiple over axes and branches; a window that covers the whole map, such as global pooling, repeats
+        The least common multiple over axes and branches; a large window that covers the whole map, such as global pooling, repeats
         nowhere and does not count. Raises FeatvisError for a layer that did not run.
         """
         if layer is not None and layer not in self.layer_outputs:
@@ -180,7 +180,7 @@ def window(operation: Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Kernel size and stride of an operation, empty where it has none."""
     arguments = operation.arguments
     if operation.operator == "convolution":
-        return tuple(arguments[1].shape[2:]), tuple(arguments[3])
+        return kernel_of(arguments[1]), tuple(arguments[3])
     if operation.operator in POOLING:
         kernel = tuple(arguments[1])
         return kernel, tuple(arguments[2]) if len(arguments) > 2 and arguments[2] else kernel

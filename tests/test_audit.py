@@ -18,10 +18,11 @@ from featvis.audit import (
     Loader,
     audit_pictures,
     check_gradients,
+    expected_profile,
     load_profile,
     save_profile,
 )
-from featvis.energy import Estimate
+from featvis.energy import Estimate, checkerboard_energy
 from featvis.errors import FeatvisError
 from featvis.models import Model
 
@@ -136,10 +137,24 @@ def test_the_network_is_as_before(pictures: list[Path]) -> None:
 def test_profiles_are_saved_and_equalise(pictures: list[Path], tmp_path: Path) -> None:
     raw = audit_pictures(model(), pictures, "seeds:5")
     profile, settings = load_profile(save_profile(raw, tmp_path / "profile.json"))
-    assert profile.tolist() == [list(row) for row in raw.profile]
+    assert torch.equal(profile, expected_profile(raw))
     assert settings == json.loads(json.dumps(raw.settings))
     even = audit_pictures(model(), pictures, "seeds:5", compensation="equalise", profile=profile)
     assert abs(even.energy[4].value) < raw.energy[4].value / 5
+
+
+def test_the_expected_profile_keeps_what_is_there_and_drops_the_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.ones(8, 8)
+    true[::2, ::2] = 2
+    true = true / true.mean()
+    gradients = torch.randn(40, 3, 48, 48, generator=generator) * true.sqrt().repeat(6, 6)
+    measured = Audit.of(checkerboard_energy(gradients, 8))
+    noisy, expected = torch.tensor(measured.profile), expected_profile(measured)
+    assert float(expected.mean()) == pytest.approx(1)
+    assert (expected - true).square().mean() < (noisy - true).square().mean() / 5
+    noise = Audit.of(checkerboard_energy(torch.randn(40, 3, 48, 48, generator=generator), 8))
+    assert (expected_profile(noise) - 1).square().mean() < (torch.tensor(noise.profile) - 1).square().mean() / 2
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,9 @@ def test_two_files_of_one_name_have_their_own_neighbours(tmp_path):
         home = tmp_path / str(number)
         home.mkdir()
         (home / "blocks.py").write_text(f"width = {number}\n")
-        (home / "net.py").write_text("from torch import nn\nimport blocks\ndef net(): return nn.Conv2d(3, blocks.width, 1)")
+        (home / "net.py").write_text(
+            "from torch import nn\nimport blocks\ndef net(): return nn.Conv2d(3, blocks.width, 1)"
+        )
     assert [load(f"{tmp_path}/{n}/net.py:net").module.out_channels for n in (1, 2, 1)] == [1, 2, 1]
 
 
@@ -284,7 +286,13 @@ def timm(monkeypatch):
             raise type("ConnectError", (Exception,), {})("[Errno -2]\nName or service not known")
         network = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         size, mean = (1, 96, 128), (0.5,)
-        network.pretrained_cfg = {"input_size": size, "mean": mean, "std": (0.25,), "crop_pct": 0.8, "interpolation": "bicubic"}
+        network.pretrained_cfg = {
+            "input_size": size,
+            "mean": mean,
+            "std": (0.25,),
+            "crop_pct": 0.8,
+            "interpolation": "bicubic",
+        }
         if pretrained:
             nn.init.ones_(network[0].weight)
         return network

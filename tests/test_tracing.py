@@ -102,7 +102,10 @@ NETWORKS = {
     "pixel shuffle": (nn.Sequential(conv(stride=4, outputs=12), nn.PixelShuffle(2), conv()), 4),
     "space to depth": (Function(lambda x, c: c(space_to_depth(x)), conv(inputs=12, stride=2)), 4),
     "space to depth, last": (Function(space_to_depth), 2),
-    "depth to space": (Function(lambda x, c, d: d(depth_to_space(c(x))), conv(stride=2, outputs=12), conv(stride=2)), 2),
+    "depth to space": (
+        Function(lambda x, c, d: d(depth_to_space(c(x))), conv(stride=2, outputs=12), conv(stride=2)),
+        2,
+    ),
     "focus": (Function(focus, conv(inputs=12, stride=2)), 4),
     "patch embedding": (Function(lambda x, c: c(x).flatten(2).transpose(1, 2).mean(1), conv(8, 8, 0)), 8),
     "patches, linear": (Function(lambda x, a: a(patches(x, 8)).mean(1), nn.Linear(192, 5)), 8),
@@ -118,7 +121,12 @@ NETWORKS = {
         2,
     ),
     "channels last": (
-        Function(lambda x, c, a, d: d(a(c(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)), conv(4, 4, 0), nn.Linear(3, 3), conv(stride=2)),
+        Function(
+            lambda x, c, a, d: d(a(c(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)),
+            conv(4, 4, 0),
+            nn.Linear(3, 3),
+            conv(stride=2),
+        ),
         8,
     ),
     "transposed": (nn.Sequential(conv(4, 4, 0), nn.ConvTranspose2d(3, 3, 4, 2, 1), conv()), 4),
@@ -132,6 +140,10 @@ NETWORKS = {
     "global pooling": (nn.Sequential(conv(stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 2),
     "global, whole kernel": (nn.Sequential(conv(stride=2), nn.AvgPool2d(24)), 2),
     "global, whole convolution": (nn.Sequential(conv(stride=2), conv(24, 1, 0)), 2),
+    "global, as in CIFAR networks": (
+        Function(lambda x, a, b: F.avg_pool2d(b(a(x)), 4), conv(stride=4), conv(stride=3)),
+        12,
+    ),
     "global maximum": (Function(lambda x, c: c(x).amax((2, 3)), conv(stride=2)), 2),
     "flattened": (nn.Sequential(conv(stride=2), nn.Flatten(), nn.Linear(3 * 24 * 24, 5)), 2),
     "written into": (Function(lambda x, c: x.new_zeros(1, 3, 24, 24).copy_(c(x)), conv(stride=2)), 2),
@@ -164,6 +176,27 @@ def test_signals(network, stride):
         assert trace(network, torch.zeros(1, 3, 96)).total_stride() == stride
 
 
+@pytest.mark.parametrize("size", [8, 12, 16, 24, 48])
+def test_a_small_picture_does_not_shorten_the_total_stride(size):
+    """Padded and small windows stay strides where the map becomes one pixel; only large ones are global pooling."""
+    network = nn.Sequential(
+        *(conv(stride=2) for _ in range(3)), nn.MaxPool2d(2, ceil_mode=True), nn.AdaptiveAvgPool2d(1)
+    )
+    assert trace(network, torch.zeros(1, 3, size, size)).total_stride() == 16
+
+
+def test_a_kernel_that_is_computed_from_the_picture():
+    network = Function(
+        lambda x, c, a: F.conv2d(c(x), a(x.mean((2, 3))).view(3, 3, 3, 3), stride=3), conv(stride=2), nn.Linear(3, 81)
+    )
+    record = trace(network, torch.zeros(1, 3, 48, 48))
+    assert record.total_stride() == 6
+    assert [(row.kernel, row.stride) for row in record.layer_rows() if row.mark == "strided"] == [
+        ((3, 3), (2, 2)),
+        ((), (3, 3)),
+    ]
+
+
 @pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5"])
 def test_torchvisions_networks(name):
     import_torchvision()
@@ -186,7 +219,9 @@ def test_torchvisions_networks(name):
 
 
 def marks(network):
-    return [(row.name, row.type, row.mark) for row in trace(network, torch.zeros(1, 3, 48, 48)).layer_rows() if row.mark]
+    return [
+        (row.name, row.type, row.mark) for row in trace(network, torch.zeros(1, 3, 48, 48)).layer_rows() if row.mark
+    ]
 
 
 def test_rows_of_layers():
@@ -282,7 +317,9 @@ def test_an_input_that_the_network_refuses(shape, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("raised", [RuntimeError("first\nsecond"), ValueError(), IndexError("i"), KeyError("k"), AttributeError("a")])
+@pytest.mark.parametrize(
+    "raised", [RuntimeError("first\nsecond"), ValueError(), IndexError("i"), KeyError("k"), AttributeError("a")]
+)
 def test_whatever_the_network_raises_is_one_line(raised):
     def fail(images):
         raise raised

@@ -1,0 +1,167 @@
+"""Predicted beside measured checkerboard of every torchvision classification model, with random weights.
+
+    python experiments/census.py            # resumes where it stopped; about half an hour on two cores
+
+Each model runs in a process of its own: built with seed 0, predicted from its own weights, then measured at 8 pictures of white noise
+with random signs on the logits. Writes experiments/results/census.csv, draws docs/census.png and prints the table of the README.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from featvis.compat import import_torchvision
+from featvis.energy import CheckerboardEnergy
+from featvis.errors import FeatvisError
+from featvis.gradients import GradientEngine
+from featvis.models import load_model
+from featvis.plots import save_figure
+from featvis.predict import predict
+
+RESULTS = Path(__file__).parent / "results" / "census.csv"
+FIGURE = Path(__file__).parents[1] / "docs" / "census.png"
+PICTURES = 8
+WORTH = 0.005
+"""Relative errors are taken where the measured energy is above this."""
+
+COLUMNS = (
+    "model", "period", "total_stride", "predicted", "measured", "error",
+    "predict_seconds", "gradient_seconds", "measure_seconds", "peak_mib", "fault",
+)  # fmt: skip
+
+
+def examine(name: str) -> list[dict[str, object]]:
+    """The rows of one model, one for each period; a single row with the fault where it cannot be predicted."""
+    torch.set_num_threads(2)
+    model = load_model(name, "none", seed=0)
+    size = model.input_size
+    if name.startswith("vit"):
+        # torchvision starts the head at zero, which leaves no gradient.
+        torch.manual_seed(1)
+        torch.nn.init.normal_(model.module.heads.head.weight)
+    started = time.perf_counter()
+    try:
+        prediction = predict(model.module, size)
+    except FeatvisError as error:
+        return [{"model": name, "fault": str(error)}]
+    predicted_in = time.perf_counter() - started
+    engine = GradientEngine(model, "seeds", prepare=False)
+    images = torch.randn(PICTURES, *size, generator=torch.Generator().manual_seed(0))
+    engine(images[:1])
+    started = time.perf_counter()
+    engine(images[:1])
+    one_gradient = time.perf_counter() - started
+    metric = CheckerboardEnergy(engine.total_stride)
+    started = time.perf_counter()
+    for number in range(PICTURES):
+        metric.update(engine(images[number : number + 1], [number]), [number])
+    measured_in = time.perf_counter() - started
+    measured = metric.compute().energy
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        {
+            "model": name,
+            "period": period,
+            "total_stride": engine.total_stride,
+            "predicted": round(prediction.energy[period], 6),
+            "measured": round(measured[period].value, 6),
+            "error": round(measured[period].error or 0.0, 6),
+            "predict_seconds": round(predicted_in, 2),
+            "gradient_seconds": round(one_gradient, 2),
+            "measure_seconds": round(measured_in, 2),
+            "peak_mib": round(peak),
+        }
+        for period in measured
+    ]
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values))
+
+
+def summarise(rows: list[dict[str, str]]) -> None:
+    """Prints the agreement and the table, and draws the scatter plot."""
+    known = [row for row in rows if not row["fault"]]
+    whole = [row for row in known if row["period"] == row["total_stride"]]
+    predicted, measured = (np.array([float(row[key]) for row in whole]) for key in ("predicted", "measured"))
+    correlation = float(np.corrcoef(ranks(predicted), ranks(measured))[0, 1])
+    pairs = np.array([(float(row["predicted"]), float(row["measured"])) for row in known])
+    strong = pairs[pairs[:, 1] > WORTH]
+    relative = np.abs(strong[:, 0] / strong[:, 1] - 1)
+    print(f"{len(whole)} models; rank correlation of E(total stride) {correlation:.3f}")
+    print(f"{len(strong)} energies above {WORTH}: median relative error {np.median(relative):.1%}")
+    for row in rows:
+        if row["fault"]:
+            print(f"  {row['model']}: {row['fault']}")
+        elif row in whole and float(row["measured"]) > WORTH:
+            miss = float(row["predicted"]) / float(row["measured"]) - 1
+            if abs(miss) > 0.3:
+                print(f"  misses by {miss:+.0%}: {row['model']}, {row['predicted']} for {row['measured']}")
+    whole.sort(key=lambda row: -float(row["measured"]))
+    print("\n| model | P | predicted E(P) | measured E(P) |\n|---|---|---|---|")
+    for row in (*whole[:10], *whole[-10:]):
+        print(
+            f"| {row['model']} | {row['total_stride']} | {float(row['predicted']):.4f} "
+            f"| {float(row['measured']):.4f} ± {float(row['error']):.4f} |"
+        )
+
+    figure = Figure(figsize=(6.5, 6), layout="constrained")
+    axes = figure.add_subplot()
+    limits = [1e-5, 10]
+    axes.plot(limits, limits, color="0.7", linewidth=1)
+    for stride, marker in (("16", "s"), ("32", "o")):
+        group = [row for row in whole if row["total_stride"] == stride]
+        axes.errorbar(
+            [max(float(row["predicted"]), limits[0]) for row in group],
+            [max(float(row["measured"]), limits[0]) for row in group],
+            [float(row["error"]) for row in group],
+            fmt=marker,
+            markersize=5,
+            label=f"total stride {stride}",
+        )
+    axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits)
+    axes.set(xlabel="predicted E(total stride)", ylabel="measured E(total stride), random weights")
+    axes.set_title(f"{len(whole)} torchvision models, rank correlation {correlation:.3f}")
+    axes.legend()
+    save_figure(figure, FIGURE)
+
+
+def main() -> None:
+    if len(sys.argv) == 2:
+        print(json.dumps(examine(sys.argv[1])))
+        return
+    models = import_torchvision().models
+    RESULTS.parent.mkdir(exist_ok=True)
+    if not RESULTS.exists():
+        RESULTS.write_text(",".join(COLUMNS) + "\n")
+    with RESULTS.open() as file:
+        done = {row["model"] for row in csv.DictReader(file)}
+    for name in models.list_models(module=models):
+        if name in done:
+            continue
+        child = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=False)
+        lines = child.stdout.strip().splitlines()
+        if child.returncode:
+            last = child.stderr.strip().splitlines()[-1:] or ["killed"]
+            rows = [{"model": name, "fault": last[0]}]
+        else:
+            rows = json.loads(lines[-1])
+        with RESULTS.open("a", newline="") as file:
+            csv.DictWriter(file, COLUMNS).writerows(rows)
+        print(name, rows[-1].get("predicted"), rows[-1].get("measured"), rows[-1].get("fault", ""), flush=True)
+    with RESULTS.open() as file:
+        summarise(list(csv.DictReader(file)))
+
+
+if __name__ == "__main__":
+    main()
