@@ -217,7 +217,7 @@ class GradientEngine:
                 )
         self._network = network if self.prepared else plain
         if len(images) > 1:
-            self._check_coupling(images[:2], alone if not self.prepared else fast, chosen, draws, calls)
+            self._check_coupling(plain, images[:2], alone, draws, calls)
 
     def _same_in_double(self, images: Tensor, chosen: Tensor | None, draws: Draws, record: Trace, calls: int) -> bool:
         """Whether the folded form is the same function: rounding can flip a rectifier, in float64 hardly ever."""
@@ -233,28 +233,26 @@ class GradientEngine:
             return False
         return _difference(*gradients) < SAME
 
-    def _check_coupling(self, images: Tensor, alone: Tensor, chosen: Tensor | None, draws: Draws, calls: int) -> None:
+    def _check_coupling(self, plain: nn.Module, images: Tensor, alone: Tensor, draws: Draws, calls: int) -> None:
+        """Raises FeatvisError where the first picture's gradient is another one in the company of the second."""
         both = Draws(self.seed, draws.indices[:2])
-        first_of = chosen if chosen is None else self.chosen(images)
-        if first_of is not None and chosen is not None:
-            first_of[0] = chosen[0]
-        together = self._gradient(self._ready, images, first_of, both)[0][:1]
-        if _difference(together, alone) < SAME:
+        together, chosen = self._gradient(plain, images, None, both)
+        if _difference(together[:1], alone) < SAME:
             return
-        # Rounding can flip a rectifier; float64 tells it from a batch that is really mixed.
-        with_doubles = True
+        # Rounding can flip a rectifier; float64 tells that from a batch that is really mixed.
         try:
             network = copy_module(self.module).double()
             self._stop_at(network, calls)
-            one = self._gradient(network, images[:1].double(), chosen, draws.one(0))[0]
-            two = self._gradient(network, images.double(), first_of, both)[0][:1]
-            with_doubles = _difference(two, one) < SAME
+            first = None if chosen is None else chosen[:1]
+            one, _ = self._gradient(network, images[:1].double(), first, draws.one(0))
+            two, _ = self._gradient(network, images.double(), chosen, both)
+            mixed = _difference(two[:1], one) >= SAME
         except (FeatvisError, RuntimeError, TypeError):
-            with_doubles = False
-        if not with_doubles:
+            mixed = True
+        if mixed:
             raise FeatvisError(
-                "a picture's gradient depends on the other pictures of its batch, or on chance (batch norm without running statistics, "
-                "minibatch statistics, dropout that ignores eval mode); give the pictures one by one with --batch-size 1"
+                "a picture's gradient depends on the other pictures of its batch, or on chance (batch norm without running "
+                "statistics, minibatch statistics, dropout that ignores eval mode); give the pictures one by one with --batch-size 1"
             )
 
     def _stop_at(self, network: nn.Module, calls: int) -> None:

@@ -1,14 +1,16 @@
 """The checkerboard that a network's architecture and weights lead to, without a picture.
 
 One forward pass is recorded, then energy flows back over it by the rules of `featvis.propagation`. What arrives at the pixels is the
-expected energy map of the input gradient. Words and formulas: see "Prediction" in the README.
+expected energy map of the input gradient: the backward variance of He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2,
+kept apart for each pixel and channel.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 
 import torch
@@ -17,13 +19,12 @@ from torch import Tensor, nn
 from featvis.energy import fold, interior, periods_of
 from featvis.errors import FeatvisError
 from featvis.grids import Grid, per_axis
-from featvis.modules import layer_named
+from featvis.modules import layer_named, nearest_names
 from featvis.propagation import RULES, Rule, Step, identity
 from featvis.tracing import Operation, Trace, Value, trace, window
 
 WEIGHTS = ("learned", "uniform")
 """Each weight's own square, or all weights of a layer alike."""
-
 
 LARGE = 1e6
 """An energy is scaled back once it leaves 1/LARGE to LARGE."""
@@ -66,6 +67,10 @@ class Prediction:
     weights: str
     notes: tuple[str, ...]
 
+    def to_json(self) -> str:
+        """Everything as JSON, periods as text, as JSON wants its keys."""
+        return json.dumps({**asdict(self), "profile": self.profile.tolist()}, indent=2)
+
 
 def predict(
     module: nn.Module,
@@ -99,12 +104,14 @@ def predict(
     learned = weights == "learned"
     like = like if like.dtype == torch.float64 else like.float()
     windows = _windows(record, end)
+    outputs = {spot.output for spots in windows.values() for spot in spots}
     behind: dict[int, Tensor] = {}
     layers: dict[int, LayerPrediction] = {}
     notes: set[str] = set()
     profile = None
     for number, energy in expected_energies(record, end, like, learned, assume_identity, notes):
-        behind[number] = energy.flatten(2).mean((0, 2)) if energy.ndim > 2 else energy
+        if number in outputs:
+            behind[number] = energy.flatten(2).mean((0, 2)) if energy.ndim > 2 else energy.mean(0)
         for spot in windows.get(number, ()):
             layers[spot.order] = _layer_prediction(spot, energy, behind, record, total_stride, learned)
         if number == 0:
@@ -140,15 +147,15 @@ def expected_energies(
     if end is None:
         raise FeatvisError("the score does not depend on the pixels, as far as the trace sees; choose another layer")
     notes = set() if notes is None else notes
-    makers = {
-        number: operation for operation in record.operations for number in operation.outputs if number is not None
-    }
+    known = {*record.layer_types, *(operation.operator for operation in record.operations)}
+    for name in assume_identity:
+        if name not in known:
+            raise FeatvisError(f"no layer or operator {name!r} to take for an identity{nearest_names(name, known)}")
+    makers = {number: operation for operation in record.operations for number in operation.outputs}
     waiting = {end: like.new_ones(record.shapes[end])}
     for operation in reversed(record.leading_to(end)):
-        energies = [None if number is None else waiting.pop(number, None) for number in operation.outputs]
-        for number, energy in zip(operation.outputs, energies, strict=True):
-            if number is not None and energy is not None:
-                yield number, energy
+        energies = [waiting.pop(number, None) for number in operation.outputs]
+        yield from ((n, e) for n, e in zip(operation.outputs, energies, strict=True) if e is not None)
         if all(energy is None for energy in energies):
             continue
         step = Step(operation, energies, record.shapes, makers, learned, notes)
@@ -164,12 +171,12 @@ def expected_energies(
 
 
 def _rule(operation: Operation, assume_identity: Sequence[str]) -> Rule:
-    names = (operation.operator, operation.layer)
-    if any(name == names[0] or f"{names[1]}.".startswith(f"{name}.") for name in assume_identity):
+    operator, layer = operation.operator, f"{operation.layer}."
+    if any(name == operator or layer.startswith(f"{name}.") for name in assume_identity):
         return identity
-    if operation.operator not in RULES:
+    if operator not in RULES:
         raise FeatvisError(f"no rule for {_what(operation)}; {_MEND}")
-    return RULES[operation.operator]
+    return RULES[operator]
 
 
 def _passed(step: Step, rule: Rule) -> list[tuple[Value, Tensor]]:
@@ -189,10 +196,11 @@ _MEND = "--assume-identity NAME, an operator or a layer, takes it to pass the gr
 
 @dataclass(frozen=True)
 class _Window:
-    """An operation that reads a map through windows: its place in the trace, and what it reads along each axis."""
+    """An operation that reads a map through windows: its place in the trace, its output, and what it reads along each axis."""
 
     order: int
     operation: Operation
+    output: int
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
@@ -217,7 +225,8 @@ def _windows(record: Trace, end: int | None) -> dict[int, list[_Window]]:
         elif operation.operator == "slice":
             along = arguments[1] % len(record.shapes[inputs[0]])
             stride = tuple(stride[0] if dimension == along else 1 for dimension in grid.dimensions)
-        spot = _Window(order, operation, *(per_axis(values, axes) for values in (kernel, stride, dilation)))
+        geometry = (per_axis(values, axes) for values in (kernel, stride, dilation))
+        spot = _Window(order, operation, operation.outputs[0], *geometry)
         if max(*spot.kernel, *spot.stride) > 1:
             found.setdefault(inputs[0], []).append(spot)
     return found
@@ -228,7 +237,7 @@ def _layer_prediction(
 ) -> LayerPrediction:
     operation, grid = spot.operation, record.grids[spot.operation.inputs[0]]
     assert grid is not None
-    name, output = operation.layer, operation.outputs[0]
+    name = operation.layer
     is_leaf = not any(other.startswith(f"{name}.") for other in record.layer_types) and name in record.layer_types
     strides = [Fraction(stride) for stride in spot.stride]
     own = _profile(energy, grid, strides)
@@ -240,7 +249,7 @@ def _layer_prediction(
         stride=spot.stride,
         remainder=tuple(kernel % stride for kernel, stride in zip(spot.kernel, spot.stride, strict=True)),
         period=math.lcm(*((a * b).numerator for a, b in zip(grid.strides, strides, strict=True))),
-        injected=_unevenness(_taps_by_phase(spot, behind.get(-1 if output is None else output), learned)),
+        injected=_unevenness(_taps_by_phase(spot, behind.get(spot.output), learned)),
         arriving=None if own is None else _unevenness(own),
         cumulative=None if whole is None else _unevenness(whole),
     )

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from featvis.grids import per_axis
 from featvis.tracing import Operation, Value
+from featvis.windows import adaptive_weights, back_along_axes, pooling_weights
 
 QUANTILES = 1001
 """Values of the standard normal distribution over which a nonlinearity is averaged."""
@@ -156,22 +157,24 @@ def _batch_norm(step: Step) -> Flow:
     energy = step.energy
     if step.learned and variance is not None:
         energy = energy / _by_channel(variance + step.operation.arguments[-1], energy)
-    yield value, energy * _by_channel(weight.square(), energy) if step.learned and weight is not None else energy
+    if step.learned and weight is not None:
+        energy = energy * _by_channel(weight.square(), energy)
+    yield value, energy
 
 
-def _layer_norm(step: Step) -> Flow:
-    """The squared scale; the features' variance counts as 1: it scales a whole branch, and no pixel against its neighbour."""
-    weight = step.argument(2)
-    yield step.argument(0), step.energy * weight.square() if step.learned and weight is not None else step.energy
+def _normalisation(position: int, channels_last: bool) -> Rule:
+    """Layer or group norm: the squared scale, at that position of the arguments.
 
+    The variance of this one input counts as 1: it scales a whole branch, and no pixel against its neighbour.
+    """
 
-def _group_norm(step: Step) -> Flow:
-    """As `_layer_norm`, with a scale for each channel."""
-    weight, energy = step.argument(1), step.energy
-    yield (
-        step.argument(0),
-        energy * _by_channel(weight.square(), energy) if step.learned and weight is not None else energy,
-    )
+    def rule(step: Step) -> Flow:
+        weight, energy = step.argument(position), step.energy
+        if step.learned and weight is not None:
+            energy = energy * (weight.square() if channels_last else _by_channel(weight.square(), energy))
+        yield step.argument(0), energy
+
+    return rule
 
 
 # Sums, products and matrices
@@ -252,8 +255,10 @@ def _matrix_product(first: int) -> Rule:
 
     def rule(step: Step) -> Flow:
         left, right = step.argument(first), step.argument(first + 1)
+        if first and isinstance(step.argument(0), Value):
+            yield step.argument(0), step.energy.sum_to_size(step.shape(step.argument(0)))
         if isinstance(left, Value) and isinstance(right, Value):
-            yield from _mix(step, right)
+            yield from _attention(step, right)
         elif isinstance(left, Value):
             yield left, step.energy @ _weights(step, right, right.shape[-2]).transpose(-1, -2)
         elif isinstance(right, Value):
@@ -267,14 +272,11 @@ def _evenly(energy: Tensor, tokens: int) -> Tensor:
     return (energy.sum(-2, keepdim=True) / tokens**2).expand(*energy.shape[:-2], tokens, energy.shape[-1])
 
 
-def _mix(step: Step, value: Value) -> Flow:
-    """Attention: each query averages all tokens, value (..., tokens, features); its weights' own dependence is left out."""
+def _attention(step: Step, value: Value | None = None) -> Flow:
+    """Each query averages all tokens, value (..., tokens, features); what flows through the weights of the average is left out."""
     step.notes.add(ATTENTION)
+    value = step.argument(2) if value is None else value
     yield value, _evenly(step.energy, step.shape(value)[-2])
-
-
-def _attention(step: Step) -> Flow:
-    yield from _mix(step, step.argument(2))
 
 
 def _multi_head(step: Step) -> Flow:
@@ -285,53 +287,35 @@ def _multi_head(step: Step) -> Flow:
     yield value, mixed @ _weights(step, inward[2 * width :], width)
 
 
-# Windows: each axis has its own matrix of squared coefficients, (outputs, inputs)
-
-
-def _along_axes(energy: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Back through one matrix for each of the last axes."""
-    for axis, matrix in enumerate(matrices, energy.ndim - len(matrices)):
-        energy = (energy.transpose(axis, -1) @ matrix.to(energy)).transpose(axis, -1)
-    return energy
+# Windows: each axis has its own matrix of coefficients
 
 
 def _pooling(axes: int, average: bool) -> Rule:
-    """Pooling by windows: each valid pixel may be the maximum alike, 1/count; a mean has coefficients 1/count, squared."""
+    """Pooling by windows of n valid values: a mean has coefficients 1/n, squared; a maximum is each with probability 1/n."""
 
     def rule(step: Step) -> Flow:
-        value = step.argument(0)
         kernels = per_axis(step.argument(1), axes)
         strides = per_axis(step.argument(2) or kernels, axes)
         paddings = per_axis(step.argument(3, (0,)), axes)
         dilations = per_axis((1,) if average else step.argument(4, (1,)), axes)
-        count_padding, divisor = average and step.argument(5, True), step.argument(6) if average else None
-        matrices = []
-        for axis, (inputs, outputs) in enumerate(_sizes(step, axes)):
-            first = torch.arange(outputs).view(-1, 1) * strides[axis] - paddings[axis]
-            taps = first + torch.arange(kernels[axis]) * dilations[axis]
-            reads = (taps.unsqueeze(-1) == torch.arange(inputs)).sum(1).double()
-            counts = reads.sum(1, keepdim=True)
-            if count_padding:
-                counts = (first + kernels[axis]).clamp_max(inputs + paddings[axis]) - first
-            if divisor:
-                counts = torch.tensor(divisor if axis == 0 else 1)
-            matrices.append((reads / counts).square() if average else reads / counts)
-        yield value, _along_axes(step.energy, matrices)
+        count_padding = average and step.argument(5, True)
+        geometry = zip(*_sizes(step, axes), kernels, strides, paddings, dilations, strict=True)
+        matrices = [pooling_weights(i, o, k, s, p, d, count_padding) for i, o, k, s, p, d in geometry]
+        if average and step.argument(6):
+            # The given divisor replaces the count; one axis carries it.
+            matrices = [(matrix > 0).double() for matrix in matrices]
+            matrices[0] /= step.argument(6)
+        yield step.argument(0), back_along_axes(step.energy, [m.square() if average else m for m in matrices])
 
     return rule
 
 
 def _adaptive_pooling(axes: int, average: bool) -> Rule:
-    """Adaptive pooling: window i of n reads from floor(i L / n) to before ceil((i + 1) L / n)."""
+    """As `_pooling`, with the windows of adaptive pooling."""
 
     def rule(step: Step) -> Flow:
-        matrices = []
-        for inputs, outputs in _sizes(step, axes):
-            windows, positions = torch.arange(outputs + 1).view(-1, 1) * inputs, torch.arange(inputs)
-            starts, ends = windows[:-1] // outputs, -(-windows[1:] // outputs)
-            chances = ((positions >= starts) & (positions < ends)).double() / (ends - starts)
-            matrices.append(chances.square() if average else chances)
-        yield step.argument(0), _along_axes(step.energy, matrices)
+        matrices = [adaptive_weights(*sizes) for sizes in zip(*_sizes(step, axes), strict=True)]
+        yield step.argument(0), back_along_axes(step.energy, [m.square() if average else m for m in matrices])
 
     return rule
 
@@ -350,14 +334,14 @@ def _interpolation(axes: int) -> Rule:
             output = step.operation.overload(picture, *step.operation.arguments[1:])[0]
             coefficients = output if axes == 1 else output[:, :, 0] if axis == 0 else output[:, 0]
             matrices.append(coefficients.T.square())
-        yield value, _along_axes(step.energy, matrices)
+        yield value, back_along_axes(step.energy, matrices)
 
     return rule
 
 
-def _sizes(step: Step, axes: int) -> Iterator[tuple[int, int]]:
-    """Inputs and outputs along each of the last axes."""
-    return zip(step.shape(step.argument(0))[-axes:], step.energy.shape[-axes:], strict=True)
+def _sizes(step: Step, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The last axes of input and output."""
+    return step.shape(step.argument(0))[-axes:], tuple(step.energy.shape[-axes:])
 
 
 def _extreme(step: Step) -> Flow:
@@ -384,8 +368,8 @@ RULES = _table(
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention": _attention,
         "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention": _attention,
         "native_batch_norm cudnn_batch_norm miopen_batch_norm": _batch_norm,
-        "native_layer_norm": _layer_norm,
-        "native_group_norm": _group_norm,
+        "native_layer_norm": _normalisation(2, channels_last=True),
+        "native_group_norm": _normalisation(1, channels_last=False),
         "relu hardtanh leaky_relu elu celu selu gelu silu mish softplus hardswish hardsigmoid sigmoid tanh": _elementwise,
         "log_sigmoid_forward softshrink hardshrink threshold clamp clamp_min clamp_max abs exp erf sin cos": _elementwise,
         "_prelu_kernel prelu": _prelu,
@@ -411,7 +395,7 @@ RULES = _table(
         "upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d": _adjoint,
         "masked_fill as_strided_scatter lift_fresh": _adjoint,
         # Gains that say nothing about pixels
-        "neg as_strided _softmax _log_softmax native_dropout pow sqrt rsqrt log reciprocal": identity,
+        "neg as_strided _softmax _log_softmax native_dropout pow sqrt rsqrt log reciprocal rsub": identity,
         "copy": _copy,
         "sign gt lt ge le eq ne argmax detach fill": _nothing,
     }

@@ -44,7 +44,7 @@ class Operation:
     call: int
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
-    outputs: tuple[int | None, ...]
+    outputs: tuple[int, ...]
     shape: tuple[int, ...]
     grid: Grid | None
 
@@ -120,14 +120,19 @@ class Trace:
         """
         rows: list[LayerRow] = []
         calls: dict[int, int] = {}
-        parents = {name[:dot] for name in self.layer_types if name for dot in _dots(name)}
-        for operation in self.operations if operations is None else operations:
+        chosen = self.operations if operations is None else operations
+        parents = {
+            operation.layer[:dot] for operation in self.operations if operation.layer for dot in _dots(operation.layer)
+        }
+        for operation in chosen:
             kernel, stride = window(operation)
             before = [self.grids.get(number) for number in operation.inputs]
             mark = _mark(operation, before, stride)
-            is_leaf = operation.layer not in parents and operation.layer in self.layer_types
-            if is_leaf and operation.call in calls:
-                row = rows[calls[operation.call]]
+            layer_type = self.layer_types.get(operation.layer, "GraphModule")
+            # All of an exported program runs in one module.
+            is_leaf = operation.layer not in parents and layer_type != "GraphModule"
+            row = rows[calls[operation.call]] if is_leaf and operation.call in calls else None
+            if row is not None and not (row.mark and mark):
                 rows[calls[operation.call]] = replace(
                     row,
                     kernel=row.kernel or kernel,
@@ -137,13 +142,13 @@ class Trace:
                     mark=row.mark or mark,
                 )
                 continue
+            if not is_leaf and not mark:
+                continue
+            name = layer_type if is_leaf and row is None else f"({operation.operator})"
             if is_leaf:
                 calls[operation.call] = len(rows)
-            elif not mark:
-                continue
-            kind = self.layer_types[operation.layer] if is_leaf else f"({operation.operator})"
             rows.append(
-                LayerRow(operation.layer, kind, kernel, stride, _strides(operation.grid), operation.shape, mark)
+                LayerRow(operation.layer, name, kernel, stride, _strides(operation.grid), operation.shape, mark)
             )
         return rows
 

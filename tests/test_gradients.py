@@ -288,16 +288,19 @@ def test_low_pass_leaves_nothing_outside_its_disc() -> None:
 
 def test_equalise_divides_by_the_root_of_the_profile() -> None:
     network, batch = strided(), images(size=26)
-    profile = torch.tensor([[1.0, 4.0], [0.25, 1.0]], dtype=torch.float64)
+    profile = torch.tensor([[1.0, 4.0], [0.25, 1.0]], dtype=torch.float64).repeat(2, 2)
     engine = GradientEngine(network)
     assert torch.allclose(
         engine.attribution(batch, compensation="equalise", profile=profile),
-        engine(batch) / profile.sqrt().repeat(13, 13),
+        engine(batch) / profile.sqrt().repeat(7, 7)[:26, :26],
     )
-    with pytest.raises(FeatvisError, match="--save-profile"):
-        engine.attribution(batch, compensation="equalise")
-    with pytest.raises(FeatvisError, match="without any energy"):
-        engine.attribution(batch, compensation="equalise", profile=torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
+    for wrong, said in (
+        (None, "--save-profile"),
+        (profile[:2, :2], "the profile is 2 x 2, this network and score need 4 x 4"),
+        (profile * (profile > 0.5), "without any energy"),
+    ):
+        with pytest.raises(FeatvisError, match=said):
+            engine.attribution(batch, compensation="equalise", profile=wrong)
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,41 @@ def test_marks(network, expected):
     assert marks(network) == expected
 
 
+class Pools(nn.Module):
+    """A layer without children that does two things to the resolution."""
+
+    def forward(self, images):
+        return F.avg_pool2d(F.relu(F.max_pool2d(images, 3)), 2).exp()
+
+
+def test_a_layer_that_does_two_things_has_two_rows():
+    rows = trace(nn.Sequential(conv(), Pools()), torch.zeros(1, 3, 48, 48)).layer_rows()
+    assert [(row.name, row.type, row.kernel, row.total_stride, row.mark) for row in rows[1:]] == [
+        ("1", "Pools", (3, 3), (3, 3), "pooling"),
+        ("1", "(avg_pool2d)", (2, 2), (6, 6), "pooling"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_an_exported_program_has_a_row_for_each_change_of_resolution():
+    network = nn.Sequential(conv(stride=2), nn.BatchNorm2d(3), nn.MaxPool2d(2), conv(stride=3)).eval()
+    program = torch.export.export(network, (torch.zeros(1, 3, 48, 48),)).module()
+    record = trace(program, torch.zeros(1, 3, 48, 48))
+    assert record.total_stride() == 12
+    found = [(row.type, row.total_stride, row.mark) for row in record.layer_rows()]
+    assert found == [
+        ("(convolution)", (2, 2), "strided"),
+        ("(max_pool2d_with_indices)", (4, 4), "pooling"),
+        ("(convolution)", (12, 12), "strided"),
+    ]
+
+
+def test_a_normed_convolution_is_one_layer():
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(conv(stride=2)), nn.ReLU())
+    rows = trace(network, torch.zeros(1, 3, 48, 48)).layer_rows()
+    assert [(row.name, row.type, row.mark) for row in rows] == [("0", "ParametrizedConv2d", "strided"), ("1", "ReLU", "")]
+
+
 def test_a_layer_that_runs_twice_has_two_rows():
     class Twice(nn.Module):
         def __init__(self):

@@ -58,6 +58,8 @@ def draw_gradients(
     engine = GradientEngine(model, score, seed)
     figures: list[Path] = []
     skipped: list[str] = []
+    # A picture that is read from the folder is not written over.
+    taken = [path.stem for path in paths if path.resolve().parent == folder.resolve()]
     for number, path in enumerate(paths):
         try:
             picture, pixels = model.load(path)
@@ -82,7 +84,8 @@ def draw_gradients(
             check_gradients(attribution, [path.name], score)
             views.append(view_of(title, attribution, engine.total_stride))
             arrays[title] = attribution[0].cpu().numpy()
-        name = _free_name(path.stem, [figure.stem for figure in figures])
+        name = _free_name(path.stem, taken)
+        taken.append(name)
         shown = pixels.permute(1, 2, 0).squeeze(2).numpy()
         figure = gradient_figure(shown, views, f"{path.name}, score {score}", f"{model.spec}, weights {model.weights}")
         figures.append(save_figure(figure, folder / f"{name}.png"))
@@ -121,7 +124,7 @@ def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
 
 
 def _free_name(stem: str, taken: list[str]) -> str:
-    """The stem, numbered where another picture of the run already has it."""
+    """The stem, numbered where it is taken."""
     name, number = stem, 2
     while name in taken:
         name, number = f"{stem}-{number}", number + 1

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from featvis.energy import Estimate
     from featvis.models import Model
 
+WIDEST = 10_000
+"""Characters of a line of a table that goes into a file or a pipe: names there stay whole."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -139,14 +142,16 @@ def pictures_from(options: dict[str, Any]) -> list[Path]:
 
 
 def check_writable(*paths: str | None) -> None:
-    """Raises FeatvisError before the work where a file could not be written after it."""
+    """Raises FeatvisError before the work where a file could not be written after it, or would replace another one of them."""
     from featvis.files import make_folder
 
-    for path in paths:
-        if path is not None:
-            if Path(path).is_dir():
-                raise FeatvisError(f"{path!r} is a folder; give the name of a file")
-            make_folder(Path(path).parent)
+    given = [path for path in paths if path is not None]
+    if len({Path(path).resolve() for path in given}) < len(given):
+        raise FeatvisError(f"{given[0]!r} is given twice; give each file a name of its own")
+    for path in given:
+        if Path(path).is_dir():
+            raise FeatvisError(f"{path!r} is a folder; give the name of a file")
+        make_folder(Path(path).parent)
 
 
 @contextlib.contextmanager
@@ -162,20 +167,21 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; the first column to the left, markup in cells taken literally."""
+    """A table on standard output; the first column to the left, markup in cells taken literally, lines cut for terminals only."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, width=WIDEST)
+    console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
 
 
