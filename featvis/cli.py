@@ -14,7 +14,7 @@ import click
 from featvis import __version__
 from featvis.errors import FeatvisError
 
-COMMANDS = ("layers", "grad", "audit", "overlap", "demo")
+COMMANDS = ("layers", "grad", "audit", "overlap", "predict", "demo")
 
 
 class _Commands(click.Group):

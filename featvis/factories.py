@@ -7,6 +7,7 @@ import copy
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,7 @@ def _is_neighbour(folder: Path, name: str) -> bool:
 
 def _attribute(source: str, name: str) -> Any:
     """A name in a module or file."""
-    if source.endswith(".py") and not Path(source).is_file():
+    if source.endswith(".py") and not os.path.isfile(source):
         raise FeatvisError(f"no file {source!r}; write path/file.py:factory")
     try:
         module = _run(Path(source)) if source.endswith(".py") else importlib.import_module(source)

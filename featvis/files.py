@@ -23,14 +23,33 @@ def make_folder(path: str | Path) -> Path:
     return folder
 
 
+def check_file(path: str | Path) -> Path:
+    """Makes the folder of a file that is to be written later; raises FeatvisError where that would fail."""
+    path = Path(path)
+    if os.path.isdir(path):
+        raise FeatvisError(f"{str(path)!r} is a folder; give the name of a file")
+    make_folder(path.parent)
+    temporary = _temporary(path)
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise FeatvisError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
+    return path
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside the file; it keeps the suffix, from which many writers choose the format."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary path in the same folder, then rename: nobody ever sees half a file.
 
-    The temporary name keeps the suffix, from which many writers choose the format. Raises FeatvisError where the
-    place cannot be written; whatever happens, no temporary file is left.
+    Raises FeatvisError where the place cannot be written; whatever happens, no temporary file is left.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = _temporary(path)
     try:
         write(temporary)
         temporary.replace(path)

@@ -17,7 +17,6 @@ VIEWS = ("view", "_unsafe_view", "reshape", "expand")
 MOVES = (*VIEWS, "permute", "transpose", "clone", "unsqueeze", "squeeze")
 """Operations that compute nothing: a cut into windows that is undone before the next map leaves no period behind."""
 
-
 SMALL_WINDOW = 3
 """A window of up to this many pixels is a strided layer, also where a small picture left it a map of its own size."""
 
@@ -130,7 +129,7 @@ def _columns(grid: Grid, kernel: Any, dilation: Any, padding: Any, stride: Any) 
     windows = zip(grid.sizes, kernel, dilation, padding, stride, strict=True)
     sizes = tuple((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, d, p, s in windows)
     strides = tuple(old * step for old, step in zip(grid.strides, stride, strict=True))
-    return Grid(strides, sizes, None, grid.whole or grid)
+    return Grid(strides, sizes, None, grid)
 
 
 def _viewed(grid: Grid, before: tuple[int, ...], shape: tuple[int, ...]) -> Grid:
@@ -157,7 +156,7 @@ def _viewed(grid: Grid, before: tuple[int, ...], shape: tuple[int, ...]) -> Grid
     sizes = tuple(shape[dimension] for dimension in dimensions)
     strides = tuple(stride * factor for stride, factor in zip(grid.strides, factors, strict=True))
     cut = any(factor > 1 for factor in factors)
-    return Grid(strides, sizes, tuple(dimensions), (grid.whole or grid) if cut else grid.whole)
+    return Grid(strides, sizes, tuple(dimensions), grid if cut else grid.whole)
 
 
 def _recovered(grid: Grid, shape: tuple[int, ...]) -> Grid:
@@ -165,10 +164,12 @@ def _recovered(grid: Grid, shape: tuple[int, ...]) -> Grid:
     axes = len(grid.strides)
     if len(shape) != axes + 2 or 0 in shape:
         return grid
-    for known in (grid, grid.whole):
+    known: Grid | None = grid
+    while known is not None:
         for first in (1, 2):
-            if known is not None and shape[first : first + axes] == known.sizes:
+            if shape[first : first + axes] == known.sizes:
                 return replace(known, dimensions=tuple(range(first, first + axes)))
+        known = known.whole
     sizes = shape[2:]
     factors = {Fraction(old, new) for old, new in zip(grid.sizes, sizes, strict=True)}
     if len(factors) != 1 or (factor := factors.pop()).denominator != 1:

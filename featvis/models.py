@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import io
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from featvis.checkpoints import (
     SUFFIXES,
-    check_exported,
     check_finite,
     load_strictly,
     read_checkpoint,
 )
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
+from featvis.exported import load_exported
 from featvis.factories import network_from
 from featvis.images import LARGEST_PIXELS, Picture, load_picture, prepare
 from featvis.modules import nearest_names
@@ -176,7 +176,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _is_file(weights: str | None) -> bool:
-    return weights is not None and (weights.endswith(SUFFIXES) or Path(weights).exists())
+    return weights not in (None, "DEFAULT", "none") and (weights.endswith(SUFFIXES) or os.path.isfile(weights))
 
 
 @contextlib.contextmanager
@@ -313,47 +313,16 @@ def _from_factory(spec: str, weights: str | None, seed: int) -> Model:
     return _with_file(model, weights)
 
 
-class _OneBatch(nn.Module):
-    """An exported program of a fixed batch size, fed any number of pictures."""
-
-    def __init__(self, program: nn.Module, batch: int) -> None:
-        super().__init__()
-        self.program, self.batch = program, batch
-
-    def forward(self, images: Tensor) -> Tensor:
-        missing = -len(images) % self.batch
-        padded = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])]) if missing else images
-        return torch.cat([self.program(part) for part in padded.split(self.batch)])[: len(images)]
-
-
 def _exported(spec: str, weights: str | None) -> Model:
     if weights not in (None, "DEFAULT"):
         raise FeatvisError(f"{spec} carries its own weights; leave --weights out")
-    check_exported(spec)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            program = torch.export.load(spec)
-            # The guards are Python from the file; a newer torch would run them.
-            unguarded = "check_guards" in inspect.signature(program.module).parameters
-            module: nn.Module = program.module(check_guards=False) if unguarded else program.module()
-        except Exception as error:
-            raise FeatvisError(
-                f"{spec!r} cannot be loaded ({type(error).__name__}: {error}); export it with this torch"
-            ) from None
-    inputs = program.graph_signature.user_inputs
-    shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or not isinstance(shapes[0][1], int):
-        raise FeatvisError(f"{spec} takes inputs of shape {[tuple(s) for s in shapes]}; expected one of (B, C, H, W)")
-    batch, channels, height, width = shapes[0]
-    size = tuple(side if isinstance(side, int) else 224 for side in (height, width))
-    if isinstance(batch, int):
-        module = _OneBatch(module, batch)
+    module, (channels, height, width) = load_exported(spec)
+    height, width = height or 224, width or 224
     return Model(
         module,
         spec,
-        (channels, size[0], size[1]),
-        resize=min(size),
+        (channels, height, width),
+        resize=min(height, width),
         weights="exported",
         notes=("no preprocessing is known for this network: pixels in [0, 1] unless --mean and --std say otherwise",),
     )

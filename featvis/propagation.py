@@ -393,7 +393,7 @@ RULES = _table(
         "constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d": _adjoint,
         "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col col2im sum": _adjoint,
         "upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d": _adjoint,
-        "masked_fill as_strided_scatter lift_fresh": _adjoint,
+        "masked_fill put lift_fresh": _adjoint,
         # Gains that say nothing about pixels
         "neg as_strided _softmax _log_softmax native_dropout pow sqrt rsqrt log reciprocal rsub": identity,
         "copy": _copy,

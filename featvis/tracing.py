@@ -247,15 +247,15 @@ class _Recorder(TorchDispatchMode):
     def _write_through(self, base: Tensor, view: Tensor, layer: str, call: int) -> None:
         """What was written into a view of a tensor is part of that tensor from now on."""
         before, part = self._as_value(base), self._as_value(view)
-        where = (before, part, list(view.shape), list(view.stride()), view.storage_offset())
         inputs = [item for item in (before, part) if isinstance(item, Value)]
-        shape = tuple(base.shape)
-        grid = self._grid("as_strided_scatter", where, inputs, shape)
+        positions = torch.empty_strided(base.shape, base.stride(), dtype=torch.long, device=base.device)
+        positions.copy_(torch.arange(base.numel(), device=base.device).view(base.shape))
+        where = positions.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
+        arguments, shape = (before, where.contiguous(), part), tuple(base.shape)
+        grid = self._grid("put", arguments, inputs, shape)
         written = (self._number(base, grid),)
-        overload = torch.ops.aten.as_strided_scatter.default
-        self.trace.operations.append(
-            Operation("as_strided_scatter", overload, layer, call, where, {}, written, shape, grid)
-        )
+        overload = torch.ops.aten.put.default
+        self.trace.operations.append(Operation("put", overload, layer, call, arguments, {}, written, shape, grid))
 
     def _as_value(self, tensor: Tensor) -> Tensor | Value:
         number = self.numbers.get(tensor)

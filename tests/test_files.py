@@ -5,7 +5,7 @@ import os
 import pytest
 
 from featvis.errors import FeatvisError
-from featvis.files import make_folder, write_atomically, write_text
+from featvis.files import check_file, make_folder, write_atomically, write_text
 
 
 def refusal(call, *arguments):
@@ -60,6 +60,19 @@ def test_a_file_in_the_folders_place(tmp_path):
         message = refusal(make_folder, folder)
         assert repr(str(folder)) in message
         assert "give another" in message
+
+
+def test_a_file_is_checked_before_it_is_written(tmp_path):
+    path = check_file(tmp_path / "new" / "a.json")
+    assert path == tmp_path / "new" / "a.json"
+    assert os.listdir(tmp_path / "new") == []
+    write_text(path, "before")
+    check_file(path)
+    assert path.read_text() == "before"
+    assert "is a folder" in refusal(check_file, tmp_path)
+    for bad in (path / "a.json", tmp_path / ("a" * 300)):
+        assert "cannot write" in refusal(check_file, bad)
+    assert os.listdir(tmp_path) == ["new"]
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -191,7 +191,7 @@ def test_what_cannot_be_copied_is_said():
     module = network()
     module.lock = threading.Lock()
     before = fingerprint(module)
-    with pytest.raises(FeatvisError, match="Sequential cannot be copied.*lock"):
+    with pytest.raises(FeatvisError, match=r"Sequential cannot be copied.*lock"):
         copy_module(module)
     assert fingerprint(module) == before
 

@@ -114,6 +114,10 @@ NETWORKS = {
         4,
     ),
     "windows": (Function(lambda x, a, c: c(windows(x, a)), nn.Linear(3, 3), conv(stride=2)), 2),
+    "windows after space to depth": (
+        Function(lambda x, a, c: c(windows(space_to_depth(x), a)), nn.Linear(12, 12), conv(inputs=12, stride=3)),
+        6,
+    ),
     "columns": (Function(lambda x, a: a(F.unfold(x, 8, stride=8).transpose(1, 2)).mean(1), nn.Linear(192, 5)), 8),
     "unfold": (Function(lambda x: x.unfold(2, 4, 4).unfold(3, 4, 4).amax((4, 5))), 4),
     "channel shuffle": (
@@ -242,8 +246,9 @@ def test_rows_of_layers():
         (NETWORKS["functional max pooling"][0], [("layers.0", "Conv2d", "strided"), ("", "(max_pool2d_with_indices)", "pooling")]),
         (NETWORKS["slices"][0], [("", "(slice)", "strided")] * 2),
         (NETWORKS["pixel unshuffle"][0], [("0", "PixelUnshuffle", "strided"), ("1", "Conv2d", "strided")]),
-        (nn.Sequential(nn.PixelShuffle(1), nn.Upsample(scale_factor=2)), [("0", "PixelShuffle", "upsampling"), ("1", "Upsample", "upsampling")]),
-        (nn.Sequential(conv(stride=2), nn.ConvTranspose2d(3, 3, 4, 2, 1)), [("0", "Conv2d", "strided"), ("1", "ConvTranspose2d", "upsampling")]),
+        (nn.Upsample(scale_factor=2), [("", "Upsample", "upsampling")]),
+        (nn.Sequential(conv(outputs=12), nn.PixelShuffle(2)), [("1", "PixelShuffle", "upsampling")]),
+        (nn.Sequential(conv(), nn.ConvTranspose2d(3, 3, 4, 2, 1)), [("1", "ConvTranspose2d", "upsampling")]),
         (nn.ConvTranspose2d(3, 3, 3), []),
         (NETWORKS["downsampling"][0], [("", "(upsample_bilinear2d)", "strided")]),
         (nn.AdaptiveAvgPool2d(6), [("", "AdaptiveAvgPool2d", "pooling")]),
@@ -290,7 +295,10 @@ def test_an_exported_program_has_a_row_for_each_change_of_resolution():
 def test_a_normed_convolution_is_one_layer():
     network = nn.Sequential(nn.utils.parametrizations.weight_norm(conv(stride=2)), nn.ReLU())
     rows = trace(network, torch.zeros(1, 3, 48, 48)).layer_rows()
-    assert [(row.name, row.type, row.mark) for row in rows] == [("0", "ParametrizedConv2d", "strided"), ("1", "ReLU", "")]
+    assert [(row.name, row.type, row.mark) for row in rows] == [
+        ("0", "ParametrizedConv2d", "strided"),
+        ("1", "ReLU", ""),
+    ]
 
 
 def test_a_layer_that_runs_twice_has_two_rows():
@@ -373,3 +381,41 @@ def test_the_network_stays_as_it_was():
     with pytest.raises(FeatvisError):
         trace(network, torch.rand(1, 2, 32, 32, dtype=torch.float64))
     assert fingerprint(network) == before
+
+
+def mean(features):
+    return features.exp().mean((2, 3))
+
+
+UNPADDED = {
+    "plain": (lambda x, a, b: mean(b(F.relu(a(x)))), (conv(2, 2, 0), conv(3, 3, 0))),
+    "pooling": (lambda x, a: mean(F.avg_pool2d(F.max_pool2d(a(x), 2), 3)), (conv(2, 2, 0),)),
+    "slices": (lambda x, a: mean(a(x)[:, :, 1::2, ::2]), (conv(3, 3, 0),)),
+    "anisotropic": (lambda x, a: mean(a(x)), (conv((2, 3), (2, 3), 0),)),
+    "pixel unshuffle": (lambda x, a: mean(a(F.pixel_unshuffle(x, 2))), (conv(1, 2, 0, inputs=12),)),
+    "space to depth": (lambda x, a: mean(a(space_to_depth(x))), (conv(1, 2, 0, inputs=12),)),
+    "depth to space": (lambda x, a, b: mean(b(depth_to_space(a(x)))), (conv(4, 4, 0, outputs=12), conv(3, 3, 0))),
+    "patches, linear": (lambda x, a: a(patches(x, 4)).exp().mean(1), (nn.Linear(48, 5),)),
+    "columns": (lambda x, a: a(F.unfold(x, 4, stride=4).transpose(1, 2)).exp().mean(1), (nn.Linear(48, 5),)),
+    "unfold": (lambda x: x.unfold(2, 3, 3).unfold(3, 2, 2).amax((4, 5)).exp().mean((2, 3)), ()),
+    "windows": (lambda x, a, b: mean(b(windows(x, a))), (nn.Linear(3, 3), conv(2, 2, 0))),
+    "branches": (lambda x, a, b: mean(a(x)) + mean(b(x)), (conv(2, 2, 0), conv(3, 3, 0))),
+    "upsampling": (lambda x, a, b: mean(b(F.interpolate(a(x), scale_factor=2))), (conv(4, 4, 0), conv(3, 3, 0))),
+    "transposed": (lambda x, a, b: mean(b(a(x))), (conv(6, 6, 0), nn.ConvTranspose2d(3, 3, 2, 2))),
+}
+"""Networks whose windows do not leave a picture that is rolled by their period, with a mean over all positions at the end."""
+
+
+@pytest.mark.parametrize(("function", "layers"), UNPADDED.values(), ids=UNPADDED)
+def test_the_total_stride_is_the_smallest_shift_that_changes_nothing(function, layers):
+    """An oracle that knows nothing of layers: the score of a picture and of the same picture, rolled."""
+    torch.manual_seed(0)
+    network = Function(function, *layers).double()
+    images = torch.randn(1, 3, 48, 48, dtype=torch.float64)
+    score = network(images)
+    unchanged = [
+        shift
+        for shift in range(1, 49)
+        if all(torch.allclose(network(images.roll(shift, axis)), score, rtol=1e-9) for axis in (2, 3))
+    ]
+    assert trace(network, images).total_stride() == unchanged[0]

@@ -22,14 +22,14 @@ def demo(out: str) -> None:
 
     folder = make_folder(out)
     views = []
-    for title, weights in (("random weights", "none"), ("trained", None)):
+    for title, weights in (("random", "none"), ("trained", None)):
         model = load_model("zoo:cifar-k3s2", weights, size=(224, 224))
         result = audit_pictures(model, [PHOTOGRAPH])
-        print_audit(result, f"{model.spec}, {title}")
-        write_text(folder / f"audit-{title.replace(' ', '-')}.json", result.to_json())
+        print_audit(result, f"{model.spec}, {title} weights")
+        write_text(folder / f"audit-{title}.json", result.to_json())
         _, pixels = model.load(PHOTOGRAPH)
         engine = GradientEngine(model)
-        for addition, compensation in (("", "none"), (" + jitter", "jitter")):
+        for addition, compensation in (("", "none"), (", jitter", "jitter")):
             attribution = engine.attribution(model.normalise(pixels[None]), compensation=compensation)
             views.append(view_of(title + addition, attribution, engine.total_stride))
     shown = pixels.permute(1, 2, 0).numpy()

@@ -143,15 +143,13 @@ def pictures_from(options: dict[str, Any]) -> list[Path]:
 
 def check_writable(*paths: str | None) -> None:
     """Raises FeatvisError before the work where a file could not be written after it, or would replace another one of them."""
-    from featvis.files import make_folder
+    from featvis.files import check_file
 
     given = [path for path in paths if path is not None]
     if len({Path(path).resolve() for path in given}) < len(given):
         raise FeatvisError(f"{given[0]!r} is given twice; give each file a name of its own")
     for path in given:
-        if Path(path).is_dir():
-            raise FeatvisError(f"{path!r} is a folder; give the name of a file")
-        make_folder(Path(path).parent)
+        check_file(path)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,14 @@ def test_json_can_be_read_again(place):
     assert isinstance(content["mean_gradient_flatness"], float)
 
     settings = content["settings"]
-    expected = {"model": ZOO, "weights": "random", "seed": 3, "input_size": [3, 64, 64], "score": "top", "batch_size": 8}
+    expected = {
+        "model": ZOO,
+        "weights": "random",
+        "seed": 3,
+        "input_size": [3, 64, 64],
+        "score": "top",
+        "batch_size": 8,
+    }
     assert {key: settings[key] for key in expected} == expected
     assert {"mean", "std", "resize", "interpolation", "device", "method", "compensation"} <= settings.keys()
     assert {"featvis", "torch", "python"} <= settings["versions"].keys()
@@ -53,7 +60,9 @@ def test_json_can_be_read_again(place):
     measured = audit_pictures(model, sorted((place / "photos").iterdir(), key=lambda path: path.as_posix()), seed=3)
     assert read.energy[8].value == pytest.approx(measured.energy[8].value, rel=1e-6)
 
-    shown = {int(period): float(value) for period, value in re.findall(r"^ +(\d+)  .*?(-?\d\.\d+) ±", output, re.MULTILINE)}
+    shown = {
+        int(period): float(value) for period, value in re.findall(r"^ +(\d+)  .*?(-?\d\.\d+) ±", output, re.MULTILINE)
+    }
     assert shown.keys() == {2, 3, 4, 5, 7, 8}
     for period, value in shown.items():
         assert value == pytest.approx({**read.energy, **read.controls}[period].value, abs=1e-4)
@@ -80,7 +89,20 @@ def test_a_profile_makes_other_pictures_even(place):
 
 def test_seeds_and_limits(place):
     for name, options in (("a", ()), ("b", ()), ("c", ("--seed", "1"))):
-        printed("audit", ZOO, "photos", "--json", f"{name}.json", "--score", "seeds", "--limit", "4", "--size", "32", *options)
+        printed(
+            "audit",
+            ZOO,
+            "photos",
+            "--json",
+            f"{name}.json",
+            "--score",
+            "seeds",
+            "--limit",
+            "4",
+            "--size",
+            "32",
+            *options,
+        )
     first, again, other = (json.loads((place / f"{name}.json").read_text()) for name in "abc")
     assert first == again
     assert first["energy"] != other["energy"]
@@ -115,18 +137,24 @@ def test_culprits_are_listed(place):
     assert sorted(names) == ["down2.0", "stem.0"]
 
 
-def audit(exact, total_stride=4, total=Estimate(0.3, 0.01)):
+def audit(exact, total_stride=4):
     nothing = Estimate(0.0, None)
-    energy = {period: total for period in exact}
+    energy = dict.fromkeys(exact, Estimate(0.3, 0.01))
     return Audit(total_stride, energy, {}, exact, {}, nothing, 1.0, ((1.0,),), 9, "pictures")
 
 
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        (audit({2: Estimate(0.2, 0.01), 4: Estimate(0.1, 0.01)}), "Period-2 checkerboard: 0.2000 ± 0.0100 of the energy E(4) = "),
+        (
+            audit({2: Estimate(0.2, 0.01), 4: Estimate(0.1, 0.01)}),
+            "Period-2 checkerboard: 0.2000 ± 0.0100 of the energy E(4) = ",
+        ),
         (audit({2: Estimate(0.2, 0.10), 4: Estimate(0.1, 0.01)}), "Period-4 checkerboard: 0.1000 ± 0.0100"),
-        (audit({2: Estimate(0.2, 0.07), 4: Estimate(-0.1, 0.01)}), "No checkerboard above the noise: E(4) = 0.3000 ± 0.0100."),
+        (
+            audit({2: Estimate(0.2, 0.07), 4: Estimate(-0.1, 0.01)}),
+            "No checkerboard above the noise: E(4) = 0.3000 ± 0.0100.",
+        ),
         (audit({2: Estimate(0.2, None)}, total_stride=2), "Period-2 checkerboard: 0.2 of"),
         (audit({}, total_stride=1), "No layer has a stride"),
     ],

@@ -17,7 +17,9 @@ def test_the_demonstration(tmp_path, monkeypatch):
 
     load = models.load_model
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    monkeypatch.setattr(models, "load_model", lambda *arguments, **options: load(*arguments, **{**options, "size": (64, 64)}))
+    monkeypatch.setattr(
+        models, "load_model", lambda *arguments, **options: load(*arguments, **{**options, "size": (64, 64)})
+    )
     output = printed("demo", "--out", tmp_path / "made")
     written = files_below(tmp_path / "made")
     pictures = {name for name in written if name.endswith(".png")}

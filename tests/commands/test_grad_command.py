@@ -54,7 +54,11 @@ def test_a_figure_and_an_array_for_each_picture(place):
 
 @pytest.mark.usefixtures("no_drawing")
 def test_a_compensated_gradient_stands_beside_the_plain_one(place):
-    for name, options in (("a", ()), ("b", ("--compensate", "jitter")), ("c", ("--compensate", "jitter", "--seed", "5"))):
+    for name, options in (
+        ("a", ()),
+        ("b", ("--compensate", "jitter")),
+        ("c", ("--compensate", "jitter", "--seed", "5")),
+    ):
         printed("grad", ZOO, "photos/0.png", "--out", name, "--size", "32", *options)
     plain, treated, other = (np.load(place / name / "0.npz") for name in "abc")
     assert np.array_equal(plain["gradient"], plain["vanilla"])
@@ -113,7 +117,9 @@ def test_a_network_without_strides(place):
     assert "E(1) = -" in printed("grad", "nets.py:net", "photos/0.png", "--size", "32")
 
 
-@pytest.mark.xfail(raises=ValueError, strict=True, reason="preparation replaces a layer by its name, and this one has none")
+@pytest.mark.xfail(
+    raises=ValueError, strict=True, reason="preparation replaces a layer by its name, and this one has none"
+)
 @pytest.mark.usefixtures("no_drawing")
 def test_a_single_layer_is_a_network(place):
     (place / "nets.py").write_text("from torch import nn\ndef net(): return nn.Conv2d(3, 2, 3, 2)\n")

@@ -96,7 +96,14 @@ def test_functions_and_axes_that_differ(nets):
 
 
 def test_a_single_layer_is_a_network(nets):
-    assert cells(table(printed("layers", f"{nets}:net"))["(network)"]) == ["Conv2d", "3", "2", "2", "3x111x111", "strided"]
+    assert cells(table(printed("layers", f"{nets}:net"))["(network)"]) == [
+        "Conv2d",
+        "3",
+        "2",
+        "2",
+        "3x111x111",
+        "strided",
+    ]
 
 
 def test_long_names_stay_whole(nets):

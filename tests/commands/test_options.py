@@ -30,7 +30,9 @@ def test_no_numbers(text):
         Numbers().convert(text, None, None)
 
 
-@pytest.mark.parametrize(("text", "size"), [("224", (224, 224)), ("48x64", (48, 64)), ("48X64", (48, 64)), ("1", (1, 1))])
+@pytest.mark.parametrize(
+    ("text", "size"), [("224", (224, 224)), ("48x64", (48, 64)), ("48X64", (48, 64)), ("1", (1, 1))]
+)
 def test_sizes(text, size):
     assert Size().convert(text, None, None) == size
 

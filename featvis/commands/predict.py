@@ -1,0 +1,82 @@
+"""`featvis predict`: the checkerboard of an architecture, without a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featvis.commands.options import model_from, model_options, print_table
+
+if TYPE_CHECKING:
+    from featvis.predict import Prediction
+
+
+@click.command()
+@model_options
+@click.option("--layer", help="Predict for this layer's output instead of the network's.")
+@click.option(
+    "--assume-identity",
+    multiple=True,
+    metavar="NAME",
+    help="An operator or layer without a rule that is taken to pass the gradient on as it is.",
+)
+def predict(layer: str | None, assume_identity: tuple[str, ...], **options: Any) -> None:
+    """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights."""
+    from featvis.predict import predict as predict_energies
+
+    model = model_from(options)
+    uniform, learned = (
+        predict_energies(model.module, model.input_size, kind, layer, assume_identity)
+        for kind in ("uniform", "learned")
+    )
+    total = uniform.total_stride
+    click.echo(
+        f"Expected E({total}) of {model.spec}: {uniform.energy.get(total, 0):.4f} for the architecture alone, "
+        f"{learned.energy.get(total, 0):.4f} with its {model.weights} weights."
+    )
+    rows = [
+        (
+            str(period),
+            f"{uniform.energy[period]:.4f}",
+            f"{uniform.exact_periods[period]:.4f}",
+            f"{learned.energy[period]:.4f}",
+            f"{learned.exact_periods[period]:.4f}",
+        )
+        for period in uniform.energy
+    ]
+    columns = ("period", "uniform E", "of exactly this period", "learned E", "of exactly this period")
+    print_table("expected energy by period", columns, rows)
+    _print_layers(uniform, learned)
+    for note in dict.fromkeys((*uniform.notes, *learned.notes)):
+        click.echo(f"note: {note}")
+
+
+def _print_layers(uniform: Prediction, learned: Prediction) -> None:
+    rows = []
+    for even, own in zip(uniform.layers, learned.layers, strict=True):
+        if max(even.stride) == 1:
+            continue
+        rows.append(
+            (
+                even.name or "(network)",
+                even.type,
+                "x".join(map(str, dict.fromkeys(even.kernel))),
+                "x".join(map(str, dict.fromkeys(even.stride))),
+                "x".join(map(str, dict.fromkeys(even.remainder))),
+                str(even.period),
+                f"{even.injected:.4f}",
+                f"{own.injected:.4f}",
+                _number(even.cumulative),
+                _number(own.cumulative),
+            )
+        )
+    columns = (
+        "layer", "type", "kernel", "stride", "k mod s", "period",
+        "injects, uniform", "injects, learned", "at its input, uniform", "at its input, learned",
+    )  # fmt: skip
+    print_table("layers that change the resolution, from the pixels to the score", columns, rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
