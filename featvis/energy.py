@@ -7,7 +7,7 @@ grow with the number of pictures. Words and formulas: see "How to read the numbe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -124,22 +124,29 @@ def high_frequency_share(gradients: Tensor) -> Tensor:
 
 
 def spectral_flatness(profile: Tensor) -> float:
-    """Geometric over arithmetic mean of the power of a signed profile's harmonics, without the constant one.
+    """Geometric over arithmetic mean of the power of a signed profile's harmonics, without the constant one: the Wiener entropy.
 
-    profile: (rows, columns). 1 on average (of the logarithm) for white noise, towards 0 where few harmonics hold the power:
-    the Wiener entropy, divided by its expectation for a real white signal, whose self-conjugate harmonics have one degree of freedom and
-    the others two.
+    profile: (rows, columns). 1 where all harmonics are equally strong, towards 0 where few hold the power; `white_flatness` is what white
+    noise gives.
     """
-    rows, columns = profile.shape
     power = torch.fft.fft2(profile.double()).abs().square().flatten()[1:]
     if not len(power) or not bool(power.sum() > 0):
         return 1.0
+    tiny = torch.finfo(torch.float64).tiny
+    return float(torch.exp(power.clamp_min(tiny).log().mean() - power.mean().log()))
+
+
+def white_flatness(rows: int, columns: int) -> float:
+    """The spectral flatness of a real white profile of this size, but for the spread of its mean power.
+
+    Self-conjugate harmonics have one degree of freedom and the others two; the mean logarithm of their power is a digamma function.
+    """
     row, column = torch.arange(rows).view(-1, 1), torch.arange(columns)
     real = ((2 * row % rows == 0) & (2 * column % columns == 0)).flatten()[1:]
+    if not len(real):
+        return 1.0
     one_degree, two_degrees = torch.digamma(torch.tensor([0.5, 1.0], dtype=torch.float64)).tolist()
-    expected = torch.where(real, one_degree + math.log(2), two_degrees).mean()
-    tiny = torch.finfo(torch.float64).tiny
-    return float(torch.exp(power.clamp_min(tiny).log().mean() - power.mean().log() - expected))
+    return math.exp(float(torch.where(real, one_degree + math.log(2), two_degrees).mean()))
 
 
 class CheckerboardEnergy(Metric):
@@ -177,6 +184,16 @@ class CheckerboardEnergy(Metric):
         self._add_sum("comb", 3, len(self.periods))
         self._add_sum("high_frequency", 3)
         self._add_sum("mean_gradient", *self._phases(total_stride))
+
+    def _wrap_compute(self, compute: Callable[..., Energies]) -> Callable[..., Energies]:
+        """As torchmetrics does, but a profile of one phase stays a table: every single value would become a number."""
+        wrapped = super()._wrap_compute(compute)
+
+        def computed(*arguments: Any, **keywords: Any) -> Energies:
+            energies = wrapped(*arguments, **keywords)
+            return energies._replace(profile=energies.profile.view(self._phases(self.total_stride)))
+
+        return computed
 
     def _add_sum(self, name: str, *shape: int) -> None:
         self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum", persistent=True)

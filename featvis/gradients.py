@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ from featvis.tracing import LayerRow, Trace, refusals, trace
 
 SAME = 1e-4
 """Two forms of a network agree where their gradients differ by less than this, relative to the gradient's norm."""
+
+
+_NUMBER = "-?[0-9]+"
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Score:
         """
         if text in ("top", "seeds"):
             return Score(text, text)
-        if text.lstrip("-").isdigit():
+        if re.fullmatch(_NUMBER, text):
             return Score(text, "class", index=int(text))
         for number, label in enumerate(labels or ()):
             if label.casefold() == text.casefold():
@@ -54,7 +58,7 @@ class Score:
         first, colon, last = text.rpartition(":")
         if first == "seeds":
             return Score(text, "seeds", layer_named(module, last))
-        if colon and last.lstrip("-").isdigit():
+        if colon and re.fullmatch(_NUMBER, last):
             return Score(text, "channel", layer_named(module, first), int(last))
         if colon:
             raise FeatvisError(
@@ -287,7 +291,8 @@ class GradientEngine:
                 raise FeatvisError(
                     f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"
                 )
-            (gradient,) = torch.autograd.grad(values.sum(), pixels, allow_unused=True)
+            with refusals(images):
+                (gradient,) = torch.autograd.grad(values.sum(), pixels, allow_unused=True)
         if gradient is None:
             raise FeatvisError(f"the score {self.score.text!r} does not depend on the pixels")
         return gradient, chosen

@@ -104,6 +104,13 @@ class Picture:
     path: Path
     notes: tuple[str, ...]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        if isinstance(self.pixels, Image.Image):
+            return self.pixels.height, self.pixels.width
+        return self.pixels.shape[1], self.pixels.shape[2]
+
 
 def load_picture(path: str | Path, channels: int = 3) -> Picture:
     """Load one picture upright and whole, in RGB for 3 channels and in grey for 1.

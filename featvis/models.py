@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,13 @@ class Model:
         """A picture file and the pixels that the network sees, (C, H, W) in [0, 1]."""
         channels, *crop = self.input_size
         picture = load_picture(path, channels)
-        return picture, prepare(picture, self.resize, (crop[0], crop[1]), self.interpolation)
+        resize = self.resize
+        if resize is not None:
+            # A crop wider than the picture's shape needs a larger one: nothing is filled up with black.
+            height, width = picture.size
+            scale = max(crop[0] / height, crop[1] / width)
+            resize = max(resize, math.ceil(min(height, width) * scale))
+        return picture, prepare(picture, resize, (crop[0], crop[1]), self.interpolation)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """The network's input: (..., C, H, W) in [0, 1], minus the mean, by the standard deviation, on its device."""
@@ -234,6 +240,9 @@ def _with_file(model: Model, weights: str | None) -> Model:
     """The model with the file's weights, where a file was named."""
     if weights is None or not _is_file(weights):
         return model
+    if hasattr(model.module, "transform_input"):
+        # torchvision's Inception weights expect it wherever they come from.
+        cast(Any, model.module).transform_input = True
     load_strictly(model.module, read_checkpoint(weights), repr(weights))
     return replace(model, weights=weights, seed=None)
 

@@ -66,8 +66,10 @@ def _plain(network: nn.Module, record: Trace, operation: Operation, kinds: tuple
     names = [name for name, part in network.named_modules(remove_duplicate=False) if part is layer]
     hooked = bool(layer._forward_hooks or layer._forward_pre_hooks)
     statistics = getattr(layer, "running_mean", ...) is not None
+    # A network that is a single layer has no name by which to replace it.
     return (
-        type(layer) in kinds
+        operation.layer != ""
+        and type(layer) in kinds
         and len(names) == 1
         and record.layer_calls[operation.layer] == 1
         and not hooked

@@ -304,7 +304,6 @@ def test_mistakes_are_one_line_and_leave_no_file(command, arguments, said, place
     assert not (place / "exploded").exists()
 
 
-@pytest.mark.xfail(raises=ValueError, strict=True, reason="Score.parse in gradients.py takes them for numbers")
 @pytest.mark.parametrize("score", ["²", "--5", "stage1:²", "stage1:--1"])
 def test_numbers_that_are_none(score, place):
     assert score in refused("audit", ZOO, "good", f"--score={score}")

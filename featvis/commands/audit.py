@@ -65,6 +65,8 @@ def profile_from(options: dict[str, Any]) -> Any:
 
 def print_audit(result: Audit, name: str) -> None:
     """The verdict, the table by period, and what stands beside it."""
+    from featvis.energy import white_flatness
+
     click.echo(verdict(result))
     rows = []
     for period in sorted({*result.energy, *result.controls}):
@@ -80,7 +82,8 @@ def print_audit(result: Audit, name: str) -> None:
     title = f"{name}: {result.pictures} pictures, errors from {result.replicates}"
     print_table(title, ("period", "energy E", "of exactly this period", "signed comb S"), rows)
     click.echo(f"high-frequency share    {format_estimate(result.high_frequency_share)}  (white noise 0.75)")
-    click.echo(f"mean gradient flatness  {result.mean_gradient_flatness:.3f}  (white noise 1)")
+    white = white_flatness(len(result.profile), len(result.profile[0]))
+    click.echo(f"mean gradient flatness  {result.mean_gradient_flatness:.3f}  (white noise {white:.2f})")
     if result.skipped:
         click.echo(f"skipped {len(result.skipped)} pictures that could not be read; the first: {result.skipped[0]}")
     for note in result.notes:

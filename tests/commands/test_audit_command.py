@@ -121,7 +121,6 @@ def test_skipped_pictures_are_counted(place):
     assert (content["pictures"], len(content["skipped"])) == (12, 1)
 
 
-@pytest.mark.xfail(raises=TypeError, strict=True, reason="torchmetrics makes a number of a profile of one phase")
 def test_a_network_without_strides(place):
     (place / "nets.py").write_text("from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(3, 2, 3))\n")
     output = printed("audit", "nets.py:net", "photos", "--size", "32")

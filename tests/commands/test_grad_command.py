@@ -117,9 +117,6 @@ def test_a_network_without_strides(place):
     assert "E(1) = -" in printed("grad", "nets.py:net", "photos/0.png", "--size", "32")
 
 
-@pytest.mark.xfail(
-    raises=ValueError, strict=True, reason="preparation replaces a layer by its name, and this one has none"
-)
 @pytest.mark.usefixtures("no_drawing")
 def test_a_single_layer_is_a_network(place):
     (place / "nets.py").write_text("from torch import nn\ndef net(): return nn.Conv2d(3, 2, 3, 2)\n")
