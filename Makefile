@@ -24,6 +24,7 @@ bench: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/prediction.py
 
 # Trains the shipped network again, from the CIFAR-10 archive in $(DATA).
 zoo: $(INSTALLED)

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import fingerprint
+from networks import fingerprint, plain_gradient
 from PIL import Image
 from torch import Tensor, nn
 
 from featvis.audit import Audit, audit_pictures
 from featvis.culprits import _Watcher, find_culprits
-from featvis.energy import fold
+from featvis.energy import checkerboard_energy, fold
 from featvis.errors import FeatvisError
-from featvis.models import Model
+from featvis.images import find_pictures
+from featvis.models import Model, load_model
 from featvis.tracing import trace
 
 WIDTH = 24
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 class Block(nn.Module):
@@ -143,3 +145,23 @@ def test_evening_makes_every_channel_even_and_keeps_the_energy(empty: bool) -> N
     assert torch.allclose(folded / folded.mean(), torch.ones(3, 2, 2), atol=0.05)
     if empty:
         assert float(even.square().sum() / gradients.square().sum()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.skipif(
+    not SHARED.exists(), reason="needs ../shared/data: trained MobileNetV2 weights and ImageNet pictures"
+)
+def test_the_first_layer_of_mobilenet_evened_by_hand_leaves_the_same() -> None:
+    model = load_model("mobilenet_v2", str(SHARED / "weights/mobilenet_v2_imagenet.pth"), mean=[0.5], std=[0.5])
+    paths = find_pictures([SHARED / "images/imagenet"])[:12]
+    measured = audit_pictures(model, paths)
+    culprits, _ = find_culprits(model, paths, measured)
+    first = next(culprit for culprit in culprits if culprit.layer == "features.0.0")
+    images = model.normalise(torch.stack([model.load(path)[1] for path in paths]))
+    gradients = plain_gradient(model.module, images)
+    # The first layer's input is the picture, so its backward pass is made even where it reaches the pixels.
+    profile = fold(gradients.square(), 2, 2).sum(0)
+    profile = profile / profile.mean((1, 2), keepdim=True)
+    by_hand = checkerboard_energy(gradients / profile.sqrt().repeat(1, 112, 112), 32).energy
+    for period, estimate in by_hand.items():
+        assert first.left[period].value == pytest.approx(estimate.value, rel=0.02, abs=1e-4)
+    assert abs(by_hand[2].value) < measured.energy[2].value / 5
