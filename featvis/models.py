@@ -68,8 +68,8 @@ class Model:
         if resize is not None:
             # A crop wider than the picture's shape needs a larger one: nothing is filled up with black.
             height, width = picture.size
-            scale = max(crop[0] / height, crop[1] / width)
-            resize = max(resize, math.ceil(min(height, width) * scale))
+            shorter = min(height, width)
+            resize = max(resize, -(-crop[0] * shorter // height), -(-crop[1] * shorter // width))
         return picture, prepare(picture, resize, (crop[0], crop[1]), self.interpolation)
 
     def normalise(self, pixels: Tensor) -> Tensor:
