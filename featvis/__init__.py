@@ -19,6 +19,7 @@ _PUBLIC = {
     "ZOO": "zoo",
     "audit_pictures": "audit",
     "checkerboard_energy": "energy",
+    "find_culprits": "culprits",
     "find_pictures": "images",
     "input_gradient": "gradients",
     "load_model": "models",

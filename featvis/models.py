@@ -221,14 +221,16 @@ def _from_torchvision(name: str, weights: str | None, seed: int) -> Model:
     preset = entry.transforms()
     with _seeded(seed), contextlib.nullcontext() if drawn else _download(name):
         module = models.get_model(name, weights=None if drawn else entry)
+    # A transformer is built for one size, which need not be that of its best weights.
+    crop = int(getattr(module, "image_size", preset.crop_size[0]))
     model = Model(
         module,
         spec=name,
-        input_size=(3, preset.crop_size[0], preset.crop_size[0]),
+        input_size=(3, crop, crop),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         labels=tuple(entry.meta["categories"]),
-        resize=preset.resize_size[0],
+        resize=preset.resize_size[0] * crop // preset.crop_size[0],
         interpolation=preset.interpolation.value,
         weights="random" if drawn else entry.name,
         seed=seed if drawn else None,
