@@ -194,6 +194,7 @@ def _percentile(values: Sequence[np.ndarray], share: float) -> float:
 
 def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, caption: str) -> Figure:
     views = [one.view for one in shown]
+    telling = _telling_period(views[0])
     period = max(view.total_stride for view in views)
     zoom = zoom_window(shown[0].energy, shown[0].inside, period)
     photo, map_width, map_height = whole_pixels(picture, MAP_SIDE)
@@ -240,7 +241,9 @@ def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, ca
     for index, one in enumerate(shown):
         y, view = rows + row_height * index, one.view
         page.text(columns[0], y, fit_lines(view.title, map_width + 60, 13, "bold", most=1), 13, weight="bold")
-        said = ": ".join(text for text in (_headline(view), _verdict(view, views[0] if index else None)) if text)
+        said = ": ".join(
+            text for text in (_headline(view, telling), _verdict(view, views[0] if index else None, telling)) if text
+        )
         page.text(columns[1], y + 3, fit_lines(said, page_width - columns[1] - MARGIN, 11, most=1), 11)
         y += 40
         axes = gradient_panel(page, columns[0], y, MAP_SIDE, maps[index], edges, norms[0])
@@ -278,22 +281,29 @@ def _heads(page: Page, columns: list[int], y: int, period: int, block: int, line
 def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> None:
     """The energy of each view, large, side by side."""
     step = (page.width - x - MARGIN) / max(3, len(views))
-    lines = [_headline(view) for view in views]
+    period = _telling_period(views[0])
+    lines = [_headline(view, period) for view in views]
     widest = max(text_width(line, 19, "bold") for line in lines)
     size = max(7.0, min(19.0, 19 * (step - 24) / widest))
     for index, (view, line) in enumerate(zip(views, lines, strict=True)):
         left = x + step * index
         page.text(left, y, fit_lines(view.title, step - 24, 11, most=1), 11, color=FAINT)
         page.text(left, y + 28, line, size, weight="bold")
-        verdict = _verdict(view, views[0] if index else None)
+        verdict = _verdict(view, views[0] if index else None, period)
         page.text(left, y + 70, fit_lines(verdict, step - 24, 10.5, most=2), 10.5)
 
 
-def _total(view: GradientView) -> tuple[int, float, float | None] | None:
-    """The period that holds all others, its energy and the error of that; None without strides."""
-    if not view.energies:
+def _telling_period(view: GradientView) -> int | None:
+    """The longest period whose energy is above two errors, which holds the shorter ones; else the longest; None without strides."""
+    clear = [period for period, (value, error) in view.energies.items() if error is None or value > 2 * error]
+    return max(clear or view.energies, default=None)
+
+
+def _total(view: GradientView, period: int | None) -> tuple[int, float, float | None] | None:
+    """A period, its energy and the error of that; None without strides, the longest where it is none of the view's."""
+    if not view.energies or period is None:
         return None
-    period = view.total_stride if view.total_stride in view.energies else max(view.energies)
+    period = period if period in view.energies else max(view.energies)
     return period, *view.energies[period]
 
 
@@ -305,19 +315,19 @@ def _number(value: float, error: float | None) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
 
 
-def _headline(view: GradientView) -> str:
-    total = _total(view)
+def _headline(view: GradientView, period: int | None) -> str:
+    total = _total(view, period)
     return f"E({total[0]}) = {_number(*total[1:])}" if total else "no stride, no checkerboard to measure"
 
 
-def _verdict(view: GradientView, first: GradientView | None) -> str:
+def _verdict(view: GradientView, first: GradientView | None, period: int | None) -> str:
     """What the energy says in words, alone and beside the first view; nothing where the errors do not allow it."""
-    _, value, error = _total(view) or (0, 0.0, None)
+    _, value, error = _total(view, period) or (0, 0.0, None)
     if error is None:
         return ""
     if value <= 2 * error:
         return "even, within its error"
-    _, before, its_error = (_total(first) if first else None) or (0, 0.0, None)
+    _, before, its_error = (_total(first, period) if first else None) or (0, 0.0, None)
     if first is None or its_error is None or before <= 2 * its_error:
         return ""
     ratio = before / value

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib
@@ -14,7 +15,7 @@ from matplotlib.text import Text
 
 from featvis.errors import FeatvisError
 from featvis.panels import binned, fit_lines, style, text_width, whole_pixels, zoom_window
-from featvis.plots import GradientView, gradient_figure, overlap_figure, save_figure, spectrum
+from featvis.plots import GradientView, _telling_period, gradient_figure, overlap_figure, save_figure, spectrum
 
 HOSTILE = r"$x$ <script> % \frac{1}{2} {0} & ]]> --> ünïcode"
 
@@ -313,3 +314,15 @@ def test_lines_fit_their_width():
         assert len(lines) <= 3
         assert all(text_width(line, 9) <= 200 for line in lines)
     assert fit_lines("two words", 500, 9) == ["two words"]
+
+
+@pytest.mark.parametrize(
+    ("energies", "period"),
+    [
+        ({2: (0.3, 0.01), 4: (0.4, 0.01), 8: (0.1, 0.2)}, 4),
+        ({2: (0.1, 0.2), 4: (0.1, 0.2)}, 4),
+        ({}, None),
+    ],
+)
+def test_the_headline_is_the_longest_period_above_two_errors(energies, period):
+    assert _telling_period(replace(view(8), energies=energies)) == period
