@@ -117,9 +117,10 @@ def summarise(rows: list[dict[str, str]]) -> None:
 
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.add_subplot()
-    limits = [1e-5, 10]
+    # Smaller values, and negative ones, are drawn at the edge.
+    limits = [1e-5, 200]
     axes.plot(limits, limits, color="0.7", linewidth=1)
-    for stride, marker in (("16", "s"), ("32", "o")):
+    for stride, marker in (("14", "^"), ("16", "s"), ("32", "o")):
         group = [row for row in whole if row["total_stride"] == stride]
         axes.errorbar(
             [max(float(row["predicted"]), limits[0]) for row in group],
