@@ -32,7 +32,7 @@ class Culprit:
     remainder: kernel modulo stride, by axis; period: in pixels, of the layer and everything nearer the pixels. injected: E at its own
     stride predicted from its kernel and weights alone, None where it has no kernel of its own to predict from. measured: E at its
     own stride of the gradient that it sends to its input. left: E by period, in pixels, with only its backward pass made
-    even; share: of E(total stride), what it takes away, negative where E grows.
+    even; shares: by exact period, what that takes away, as a part of E(total stride), negative where it grows.
     """
 
     layer: str
@@ -44,7 +44,12 @@ class Culprit:
     injected: float | None
     measured: Estimate
     left: dict[int, Estimate]
-    share: float
+    shares: dict[int, float]
+
+    @property
+    def share(self) -> float:
+        """The part of E(total stride) that goes when this layer alone passes its gradient back evenly."""
+        return sum(self.shares.values())
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Audit:
         content["high_frequency_share"] = self.high_frequency_share._asdict()
         for entry, culprit in zip(content["culprits"], self.culprits, strict=True):
             entry["measured"] = culprit.measured._asdict()
+            entry["shares"] = {str(period): share for period, share in culprit.shares.items()}
             entry["left"] = {str(period): estimate._asdict() for period, estimate in culprit.left.items()}
         return json.dumps(content, indent=2) + "\n"
 
@@ -115,7 +121,8 @@ def _estimate(entry: dict[str, Any]) -> Estimate:
 def _culprit(entry: dict[str, Any]) -> Culprit:
     lists = {name: tuple(int(number) for number in entry[name]) for name in ("kernel", "stride", "remainder")}
     left = {int(period): _estimate(estimate) for period, estimate in entry["left"].items()}
-    return Culprit(**{**entry, **lists, "measured": _estimate(entry["measured"]), "left": left})
+    shares = {int(period): float(share) for period, share in entry["shares"].items()}
+    return Culprit(**{**entry, **lists, "measured": _estimate(entry["measured"]), "left": left, "shares": shares})
 
 
 def _document(text: str, schema: str, expected: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def find_culprits(
     culprits = []
     for name, watcher in watchers.items():
         row = watcher.row
-        left = evened[name].compute().energy
+        left = evened[name].compute()
         assert row.total_stride is not None
         culprits.append(
             Culprit(
@@ -84,8 +84,11 @@ def find_culprits(
                 period=math.lcm(*(stride.numerator for stride in row.total_stride)),
                 injected=injected.get(name),
                 measured=watcher.metric.compute().energy[math.lcm(*row.stride)],
-                left=left,
-                share=(whole - left[baseline.total_stride].value) / whole,
+                left=left.energy,
+                shares={
+                    period: (estimate.value - left.exact_periods[period].value) / whole
+                    for period, estimate in baseline.exact_periods.items()
+                },
             )
         )
     functional = sorted(

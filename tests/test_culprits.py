@@ -94,6 +94,7 @@ def test_making_the_only_uneven_layer_even_leaves_nothing(pictures: list[Path]) 
     assert measured.energy[2].value > 0.15
     assert abs(culprit.left[2].value) < measured.energy[2].value / 20
     assert culprit.share == pytest.approx(1, abs=0.05)
+    assert culprit.shares == {2: culprit.share}
     assert culprit.injected == pytest.approx(measured.energy[2].value, rel=0.2)
     assert culprit.measured.value == pytest.approx(measured.energy[2].value, rel=0.05)
 

@@ -118,21 +118,25 @@ def print_culprits(result: Audit) -> None:
             "-" if culprit.injected is None else f"{culprit.injected:.4f}",
             format_estimate(culprit.measured),
             format_estimate(culprit.left[total]),
+            *(f"{share:+.0%}" for share in culprit.shares.values()),
             f"{culprit.share:+.0%}",
         )
         for culprit in result.culprits
     ]
+    periods = [f"period {period}" for period in result.exact_periods]
     columns = (
-        "layer",
-        "kernel",
-        "stride",
-        "k mod s",
-        "period",
-        "own E, predicted",
-        "own E, measured",
-        f"E({total}) left",
+        *("layer", "kernel", "stride", "k mod s", "period", "own E, predicted", "own E, measured", f"E({total}) left"),
+        *periods,
         "share",
     )
     print_table("culprits: what is left when this layer alone passes its gradient back evenly", columns, rows)
-    explained = sum(culprit.share for culprit in result.culprits)
-    click.echo(f"the shares add up to {explained:.0%}; {1 - explained:+.0%} is not explained by single layers")
+    summed = [sum(culprit.shares[period] for culprit in result.culprits) for period in result.exact_periods]
+    present = [estimate.value / result.energy[total].value for estimate in result.exact_periods.values()]
+    for text, shares in (
+        ("the shares add up to", summed),
+        ("not explained by single layers", [all_ - known for all_, known in zip(present, summed, strict=True)]),
+    ):
+        by_period = ", ".join(
+            f"{share:+.0%} of period {period}" for period, share in zip(result.exact_periods, shares, strict=True)
+        )
+        click.echo(f"{text}: {sum(shares):+.0%} of E({total}) ({by_period})")
