@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from featvis.audit import Audit, Culprit, Loader
 from featvis.energy import CheckerboardEnergy, fold
 from featvis.errors import FeatvisError
 from featvis.gradients import GradientEngine
+from featvis.methods import laid_out
 from featvis.models import Model
 from featvis.predict import predict
 from featvis.tracing import LayerRow
@@ -42,14 +44,14 @@ def find_culprits(
     loader = Loader(model, paths, settings["batch_size"], skip_bad=True)
     engine = GradientEngine(model, settings["score"], settings["seed"])
     watchers: dict[str, _Watcher] = {}
+    handles: list[RemovableHandle] = []
     done = 0
     for images, numbers, _ in loader:
         if not watchers:
             engine(images[:1], numbers[:1])
             rows = [row for row in engine.resolution_layers if not row.type.startswith("(")]
             watchers = {row.name: _Watcher(row, images.ndim - 2) for row in rows}
-            for name, watcher in watchers.items():
-                engine.treat(name, watcher)
+            handles = [engine.treat(name, watcher) for name, watcher in watchers.items()]
         for watcher in watchers.values():
             watcher.numbers = numbers
         engine(images, numbers)
@@ -57,17 +59,16 @@ def find_culprits(
 
     treatments = {name: watcher.evening() for name, watcher in watchers.items()}
     evened = {name: CheckerboardEnergy(baseline.total_stride) for name in watchers}
-    fresh = GradientEngine(model, settings["score"], settings["seed"])
-    for images, numbers, _ in Loader(model, paths, settings["batch_size"], skip_bad=True):
-        if fresh.total_stride == 0:
-            fresh(images[:1], numbers[:1])
+    for handle in handles:
+        handle.remove()
+    for images, numbers, _ in loader:
         for name, metric in evened.items():
-            handle = fresh.treat(name, treatments[name])
-            metric.update(fresh(images, numbers), numbers)
+            handle = engine.treat(name, treatments[name])
+            metric.update(engine(images, numbers), numbers)
             handle.remove()
         progress(done := done + 1)
 
-    injected = _injected(model, settings["score"], engine)
+    injected = _injected(model, engine)
     whole = baseline.energy[baseline.total_stride].value
     culprits = []
     for name, watcher in watchers.items():
@@ -98,7 +99,7 @@ def find_culprits(
     return tuple(sorted(culprits, key=lambda culprit: -culprit.share)), notes
 
 
-def _injected(model: Model, score: str, engine: GradientEngine) -> dict[str, float]:
+def _injected(model: Model, engine: GradientEngine) -> dict[str, float]:
     """Each layer's own energy, predicted from its kernel and weights; empty where the network has an operator without a rule."""
     try:
         prediction = predict(model.module, model.input_size, layer=engine.score.layer)
@@ -132,7 +133,7 @@ class _Watcher:
         def even(gradient: Tensor) -> Tensor:
             planes = _planes(gradient)
             height, width = planes.shape[-2:]
-            tiled = divisors.repeat(1, -(-height // window[0]), -(-width // window[1]))[:, :height, :width]
+            tiled = laid_out(divisors, height, width)
             # Each pixel takes the sum over one stride, by its root: every phase is in every sum once, and the energy stays.
             padded = F.pad(planes, (window[1] - 1, 0, window[0] - 1, 0))
             spread = F.avg_pool2d(padded, window, stride=1) * math.sqrt(math.prod(window))

@@ -155,6 +155,12 @@ def low_pass(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tenso
     return torch.fft.ifftn(spectrum * (radius.sqrt() <= LOW_PASS_CUTOFF), dim=axes).real.to(images.dtype)
 
 
+def laid_out(profile: Tensor, height: int, width: int) -> Tensor:
+    """A profile (..., rows, columns) repeated over a map from its first pixel, (..., height, width)."""
+    down, across = math.ceil(height / profile.shape[-2]), math.ceil(width / profile.shape[-1])
+    return profile.tile(down, across)[..., :height, :width]
+
+
 def equalise(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
     """The attribution divided by the root of a phase profile that other pictures gave, so that its expected energy is even.
 
@@ -175,10 +181,7 @@ def equalise(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tenso
     if bool((profile <= 0).any()):
         raise FeatvisError("the profile has phases without any energy; nothing can equalise what no window reaches")
     height, width = images.shape[-2:] if images.ndim == 4 else (1, images.shape[-1])
-    rows = math.ceil(height / profile.shape[0])
-    columns = math.ceil(width / profile.shape[1])
-    tiled = profile.to(images.device).repeat(rows, columns)[:height, :width].sqrt()
-    return attribute(images) / tiled.to(images.dtype)
+    return attribute(images) / laid_out(profile, height, width).sqrt().to(images)
 
 
 COMPENSATIONS: dict[str, Callable[[Gradient, Tensor, Treatment], Tensor]] = {

@@ -41,9 +41,7 @@ def prepare_network(network: nn.Module, record: Trace, keep: str | None = None) 
 def foldable(network: nn.Module, record: Trace, keep: str | None = None) -> list[tuple[str, str]]:
     """Names of the (convolution, batch norm) pairs where the norm alone reads what the convolution wrote, each called once."""
     readers = Counter(number for operation in record.operations for number in set(operation.inputs))
-    writer = {
-        number: operation for operation in record.operations for number in operation.outputs if number is not None
-    }
+    writer = {number: operation for operation in record.operations for number in operation.outputs}
     pairs = []
     for operation in record.operations:
         if "batch_norm" not in operation.operator or not operation.inputs:

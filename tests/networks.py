@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+class Function(nn.Module):
+    """A network that is a function of its input and its layers."""
+
+    def __init__(self, function: Callable[..., Any], *layers: nn.Module) -> None:
+        super().__init__()
+        self.function, self.layers = function, nn.ModuleList(layers)
+
+    def forward(self, images: Tensor) -> Any:
+        return self.function(images, *self.layers)
 
 
 def strided(channels: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import fingerprint, strided
+from networks import Function, fingerprint, strided
 from torch import nn
 
 from featvis.compat import import_torchvision
@@ -17,17 +17,6 @@ from featvis.propagation import RULES
 from featvis.tracing import trace
 
 K3S2P1, K4S2P1, STEM = Stage(3, 2, 1), Stage(4, 2, 1), Stage(7, 2, 3)
-
-
-class Function(nn.Module):
-    """A network that is a function of its input and its layers."""
-
-    def __init__(self, function, *layers):
-        super().__init__()
-        self.function, self.layers = function, nn.ModuleList(layers)
-
-    def forward(self, images):
-        return self.function(images, *self.layers)
 
 
 def convolutions(stack, dims=2, channels=2):

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import fingerprint, strided
+from networks import Function, fingerprint, strided
 from torch import nn
 
 from featvis.compat import import_torchvision
@@ -15,17 +15,6 @@ from featvis.tracing import trace
 
 def conv(kernel=3, stride=1, padding=1, inputs=3, outputs=3, **options):
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, **options)
-
-
-class Function(nn.Module):
-    """A network that is a function of its input and its layers."""
-
-    def __init__(self, function, *layers):
-        super().__init__()
-        self.function, self.layers = function, nn.ModuleList(layers)
-
-    def forward(self, images):
-        return self.function(images, *self.layers)
 
 
 def space_to_depth(images, block=2):

@@ -42,21 +42,20 @@ def draw_gradients(
     compensate: str,
     seed: int,
     skip_bad: bool,
-) -> list[Path]:
-    """A figure and an array for each picture; prints a line for each and returns the figures."""
+) -> None:
+    """A figure and an array for each picture; prints a line for each."""
     import numpy as np
-    import torch
 
     from featvis.audit import check_gradients
     from featvis.commands.options import format_estimate
-    from featvis.energy import checkerboard_energy
     from featvis.errors import FeatvisError
+    from featvis.estimates import Estimate
     from featvis.files import write_atomically
     from featvis.gradients import GradientEngine
     from featvis.plots import gradient_figure, save_figure
 
     engine = GradientEngine(model, score, seed)
-    figures: list[Path] = []
+    finished = 0
     skipped: list[str] = []
     # A picture that is read from the folder is not written over.
     taken = [path.stem for path in paths if path.resolve().parent == folder.resolve()]
@@ -88,21 +87,21 @@ def draw_gradients(
         taken.append(name)
         shown = pixels.permute(1, 2, 0).squeeze(2).numpy()
         figure = gradient_figure(shown, views, f"{path.name}, score {score}", f"{model.spec}, weights {model.weights}")
-        figures.append(save_figure(figure, folder / f"{name}.png"))
+        save_figure(figure, folder / f"{name}.png")
         settings = {"score": score, "total_stride": engine.total_stride, "method": method, "compensation": compensate}
         saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": shown, **settings}
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
-        measured = checkerboard_energy(torch.from_numpy(arrays[rows[-1][0]])[None], engine.total_stride)
+        finished += 1
         period = engine.total_stride
-        said = f"E({period}) = {format_estimate(measured.energy.get(period))}"
+        measured = views[-1].energies.get(period)
+        said = f"E({period}) = {format_estimate(Estimate(*measured) if measured else None)}"
         click.echo(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
     if skipped:
         click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")
-    if not figures:
+    if not finished:
         raise FeatvisError(f"none of {len(paths)} pictures could be read")
     for note in (*model.notes, *engine.notes):
         click.echo(f"note: {note}")
-    return figures
 
 
 def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
