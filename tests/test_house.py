@@ -15,11 +15,11 @@ PACKAGE = CHECKOUT / "featvis"
 
 FLOORS = (
     ("cellar", "__init__ errors"),
-    ("ground", "files compat modules grids estimates windows"),
-    ("floor 0", "energy overlap layers images checkpoints exported factories methods tracing zoo"),
-    ("floor 1", "models preparation gradients propagation predict surgery"),
-    ("floor 2", "audit culprits compare dream gan"),
-    ("floor 3", "plots panels report"),
+    ("ground", "files compat modules grids estimates windows layers"),
+    ("floor 0", "energy overlap conversions linear images checkpoints exported factories methods tracing zoo"),
+    ("floor 1", "models preparation gradients propagation predict transforms objectives fixes backward surgery"),
+    ("floor 2", "audit culprits faithfulness compare generators dream gan"),
+    ("floor 3", "plots report"),
     ("floor 4", "cli commands"),
     ("roof", "__main__"),
 )
@@ -30,13 +30,12 @@ STAIRS = {
     ("gradients", "preparation"): "the form of the network that the engine runs",
     ("predict", "propagation"): "the rules of each operation, kept apart from the walk over them",
     ("culprits", "audit"): "audits again, with one layer made even",
-    ("plots", "panels"): "the panels that figures are put together from",
 }
 """Imports within one floor, all there are, and why."""
 
 PRINTS = ("cli", "commands")
 
-HEAVY = {"matplotlib": ("plots", "panels", "report"), "timm": (), "lucent": (), "jinja2": (), "captum": (), "rich": ()}
+HEAVY = {"matplotlib": ("plots", "report"), "timm": (), "lucent": (), "jinja2": (), "captum": (), "rich": ()}
 """Which rooms may import these at their top; elsewhere they are imported where they are used."""
 
 

@@ -14,8 +14,9 @@ from matplotlib.colors import Normalize
 from matplotlib.text import Text
 
 from featvis.errors import FeatvisError
-from featvis.panels import binned, fit_lines, style, text_width, whole_pixels, zoom_window
-from featvis.plots import GradientView, _telling_period, gradient_figure, overlap_figure, save_figure, spectrum
+from featvis.plots import GradientView, gradient_figure, overlap_figure, save_figure, spectrum
+from featvis.plots.gradients import _telling_period
+from featvis.plots.panels import binned, fit_lines, style, text_width, whole_pixels, zoom_window
 
 HOSTILE = r"$x$ <script> % \frac{1}{2} {0} & ]]> --> ünïcode"
 

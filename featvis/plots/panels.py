@@ -26,6 +26,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 DPI = 120
 """Screen pixels for an inch, at which every figure is laid out."""
 
+MARGIN = 26
+
+MAP_SIDE = 304
+"""The largest side of a map of the whole picture; inputs of up to 299 pixels are drawn pixel by pixel."""
+
 SIDE = 256
 """The side of a panel, in screen pixels."""
 
