@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -19,10 +20,10 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def prepare_network(network: nn.Module, record: Trace, keep: str | None = None) -> nn.Module:
+def prepare_network(network: nn.Module, record: Trace, keep: str | Sequence[str] | None = None) -> nn.Module:
     """Fold a network, lay it out and speed up its backward pass; it may be changed, so give a fresh copy. Returns it.
 
-    record: the trace of the same network. keep: a layer whose own output must stay what it is.
+    record: the trace of the same network. keep: layers, one or several, whose own output must stay what it is.
     """
     for convolution, norm in foldable(network, record, keep):
         folded = fuse_conv_bn_eval(
@@ -38,8 +39,9 @@ def prepare_network(network: nn.Module, record: Trace, keep: str | None = None) 
     return network
 
 
-def foldable(network: nn.Module, record: Trace, keep: str | None = None) -> list[tuple[str, str]]:
+def foldable(network: nn.Module, record: Trace, keep: str | Sequence[str] | None = None) -> list[tuple[str, str]]:
     """Names of the (convolution, batch norm) pairs where the norm alone reads what the convolution wrote, each called once."""
+    kept = {record.layer_outputs.get(name) for name in ([keep] if isinstance(keep, str) else keep or ())}
     readers = Counter(number for operation in record.operations for number in set(operation.inputs))
     writer = {number: operation for operation in record.operations for number in operation.outputs}
     pairs = []
@@ -47,7 +49,7 @@ def foldable(network: nn.Module, record: Trace, keep: str | None = None) -> list
         if "batch_norm" not in operation.operator or not operation.inputs:
             continue
         source = writer.get(operation.inputs[0])
-        if source is None or source.operator != "convolution" or source.layer == keep:
+        if source is None or source.operator != "convolution" or kept.intersection(source.outputs):
             continue
         alone = readers[operation.inputs[0]] == 1 and record.output != operation.inputs[0]
         if alone and _plain(network, record, source, _CONVOLUTIONS) and _plain(network, record, operation, _NORMS):
@@ -120,14 +122,16 @@ class FewChannelConvolution(nn.Module):
 class _FewChannels(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, images: Tensor, layer: nn.Conv2d, adjoint: Tensor) -> Tensor:
-        context.layer, context.adjoint, context.shape = layer, adjoint, images.shape
+        context.layer, context.adjoint, context.shape, context.dtype = layer, adjoint, images.shape, images.dtype
         return layer(images)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         layer, (height, width) = context.layer, context.shape[2:]
         stride, taps = layer.stride[0], context.adjoint.shape[-1]
-        shuffled = F.pixel_shuffle(F.conv2d(gradient, context.adjoint, padding=taps - 1), stride)
+        # Under autocast the gradient comes in the precision of the output.
+        adjoint = context.adjoint.to(gradient.dtype)
+        shuffled = F.pixel_shuffle(F.conv2d(gradient, adjoint, padding=taps - 1), stride).to(context.dtype)
         top, left = layer.padding
         # Pixels past the last window, if any, get nothing.
         missing = (0, max(0, left + width - shuffled.shape[3]), 0, max(0, top + height - shuffled.shape[2]))

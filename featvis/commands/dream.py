@@ -1,0 +1,304 @@
+"""`featvis dream`: feature visualisation from noise and DeepDream from a photograph."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featvis.commands.options import Registry, check_writable, format_estimate, model_from, model_options, print_table
+from featvis.errors import FeatvisError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from featvis.dream_comparison import Measured
+    from featvis.models import Model
+
+OCTAVES, JITTER = 4, 32
+"""From a photograph, and in a comparison: Google's notebook (Mordvintsev, Olah and Tyka 2015)."""
+
+LARGEST_SIDE = 1024
+"""Larger photographs are reduced to so many pixels, unless --size says otherwise."""
+
+CALIBRATION = 16
+"""Noise pictures at which a fix that has to be calibrated is."""
+
+GIF_FRAMES = 40
+"""About so many pictures make an animation."""
+
+
+@click.command()
+@model_options
+@click.argument("photo", required=False, type=click.Path())
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    required=True,
+    help="LAYER, LAYER:CHANNEL, a class's label or number, neuron:LAYER:CHANNEL, direction:LAYER:FILE.npy, total-variation, blur; "
+    "several are added, weighted as in 'layer3:1+0.5*tabby'.",
+)
+@click.option(
+    "--out",
+    default="dream.png",
+    show_default=True,
+    type=click.Path(),
+    help="The picture; a .json with all settings is beside it.",
+)
+@click.option("--gif", type=click.Path(), help="Also write how the picture came about.")
+@click.option(
+    "--octaves", type=click.IntRange(1), help="Sizes, from small to whole; 4 from a photograph, 1 from noise."
+)
+@click.option(
+    "--octave-scale", default=1.4, show_default=True, help="From one octave to the next; 1/1.4 means the same."
+)
+@click.option(
+    "--jitter",
+    type=click.IntRange(0),
+    help="Pixels by which each step shifts the picture at most, 0: a fixed position; 32 from a photograph. From noise it takes the "
+    "place of Lucent's random shifts, scales and rotations.",
+)
+@click.option("--steps", type=click.IntRange(1), help="In each octave; 10 from a photograph, 512 from noise.")
+@click.option("--rate", type=float, help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
+@click.option(
+    "--param",
+    type=Registry("featvis.parameterisations", "PARAMETERISATIONS"),
+    help="What is optimised; plain from a photograph, fourier from noise.",
+)
+@click.option(
+    "--ascent",
+    type=Registry("featvis.ascent", "ASCENTS"),
+    help="How a gradient becomes a step; mean-absolute from a photograph, adam from noise.",
+)
+@click.option(
+    "--schedule",
+    type=Registry("featvis.ascent", "SCHEDULES"),
+    default="constant",
+    show_default=True,
+    help="How the size of a step changes.",
+)
+@click.option(
+    "--compensate",
+    "compensation",
+    type=Registry("featvis.ascent", "COMPENSATIONS"),
+    default="none",
+    show_default=True,
+    help="How each step's gradient is treated.",
+)
+@click.option(
+    "--fix",
+    type=Registry("featvis.surgery", "FIXES"),
+    help="Dream through a repaired copy of the network; with --compare, in its last cell (backward-even).",
+)
+@click.option("--compare", is_flag=True, help="A grid of dreams instead, each with one thing changed, and its numbers.")
+def dream(
+    photo: str | None,
+    objectives: tuple[str, ...],
+    out: str,
+    gif: str | None,
+    fix: str | None,
+    compare: bool,
+    **options: Any,
+) -> None:
+    """Change PHOTO, or noise, so that a layer, a channel or a class responds more strongly, step by step."""
+    from featvis.objectives import parse_objective
+
+    record = str(Path(out).with_suffix(".json"))
+    _check_names(out, gif, compare)
+    check_writable(out, record, gif)
+    sized = options["size"] is not None
+    model = model_from(options)
+    _check_channels(model.input_size[0], out, gif, compare)
+    text = " + ".join(objectives)
+    parse_objective(text, model)  # what it does not find is an error before the work
+    start, notes = (None, []) if photo is None else _start(model, photo, sized)
+    settings = _settings(options, start is None, compare)
+    fix = fix or ("backward-even" if compare else None)
+    repaired = model if fix is None else _repaired(model, fix, settings["seed"])
+    if compare:
+        found = _compared(model, text, start, (str(fix), repaired), settings)
+    else:
+        found = [_single(repaired, text, start, settings, gif is not None)]
+    title = (
+        f"{model.spec}, {text}",
+        f"weights {Path(model.weights).name}, {Path(photo).name if photo else 'from noise'}",
+    )
+    _save(found, out, gif, compare, *title)
+    given = {"photo": photo, "objective": text, "fix": fix}
+    _record(found, record, {**model.settings(), **given, "seed": settings["seed"]}, notes)
+    _print(found, [out, *([gif] if gif else []), record], [*model.notes, *notes])
+
+
+def _check_names(out: str, gif: str | None, compare: bool) -> None:
+    from featvis.plots import FORMATS
+
+    known = tuple(FORMATS) if compare else (".png", ".npy")
+    for path, suffixes in ((out, known), (gif, (".gif",))):
+        if path is not None and Path(path).suffix.lower() not in suffixes:
+            raise FeatvisError(f"cannot write {path!r}: its name must end in {' or '.join(suffixes)}")
+    if compare and gif is not None:
+        raise FeatvisError("--gif shows a single dream; leave it out with --compare")
+
+
+def _check_channels(channels: int, out: str, gif: str | None, compare: bool) -> None:
+    if channels not in (1, 3) and (gif or compare or not out.endswith(".npy")):
+        raise FeatvisError(f"{channels} channels are no colours; give --out NAME.npy, without --gif and --compare")
+
+
+def _start(model: Model, photo: str, sized: bool) -> tuple[Tensor, list[str]]:
+    """The photograph's pixels (C, H, W) in [0, 1] and what a user should know about them."""
+    from featvis.images import load_picture, prepare
+
+    if sized:
+        picture, pixels = model.load(photo)
+        return pixels, list(picture.notes)
+    picture = load_picture(photo, model.input_size[0])
+    height, width = picture.size
+    notes = list(picture.notes)
+    resize = None
+    if max(height, width) > LARGEST_SIDE:
+        resize = max(1, round(min(height, width) * LARGEST_SIDE / max(height, width)))
+        notes.append(f"{height} x {width} pixels reduced to {LARGEST_SIDE} along the longer side; --size gives others")
+    return prepare(picture, resize, None, model.interpolation), notes
+
+
+def _settings(options: dict[str, Any], from_noise: bool, compare: bool) -> dict[str, Any]:
+    """What `featvis.dream` takes, with this command's defaults."""
+    settings = {name: value for name, value in options.items() if value is not None}
+    if from_noise and (compare or "jitter" in settings):
+        settings["transforms"] = ()
+    if compare or not from_noise:
+        settings = {"octaves": OCTAVES, "jitter": JITTER, **settings}
+    settings.setdefault("steps", 512 if from_noise else 10)
+    return settings
+
+
+def _repaired(model: Model, fix: str, seed: int) -> Model:
+    """The network with a fix; where that has to be calibrated, at noise as strong as photographs are."""
+    from dataclasses import replace
+
+    import torch
+
+    from featvis.parameterisations import natural_noise
+    from featvis.render import STRONG
+    from featvis.surgery import operate
+
+    noise = natural_noise((CALIBRATION, *model.input_size), torch.Generator().manual_seed(seed), STRONG)
+    module, _ = operate(model.module, fix, model.normalise(noise), seed)
+    return replace(model, module=module)
+
+
+def _single(model: Model, objective: str, start: Tensor | None, settings: dict[str, Any], animated: bool) -> Measured:
+    from featvis.dream_comparison import timed_dream
+
+    steps = settings["steps"] * settings.get("octaves", 1)
+    every = max(1, steps // GIF_FRAMES) if animated else 0
+    with _bar() as progress:
+        return timed_dream("dream", model, objective, start, progress=progress("dream"), frames_every=every, **settings)
+
+
+def _compared(
+    model: Model, objective: str, start: Tensor | None, repaired: tuple[str, Model], settings: dict[str, Any]
+) -> list[Measured]:
+    from featvis.dream_comparison import compare_dreams
+
+    with _bar() as progress:
+        return compare_dreams(model, objective, start, repaired, progress=progress, **settings)
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str], Callable[[int, int, float], None]]]:
+    """Progress bars that show the objective, on the terminal's error stream; nothing where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    value = TextColumn("objective {task.fields[value]:.4g}")
+    with Progress(*columns, value, console=console, transient=True, disable=not console.is_terminal) as bar:
+
+        def start(title: str) -> Callable[[int, int, float], None]:
+            task = bar.add_task(title, value=float("nan"))
+            return lambda done, total, value: bar.update(task, completed=done, total=total, value=value)
+
+        yield start
+
+
+def _save(found: Sequence[Measured], out: str, gif: str | None, compare: bool, title: str, caption: str) -> None:
+    from functools import partial
+
+    import numpy as np
+
+    from featvis.files import write_atomically
+    from featvis.images import save_picture
+    from featvis.plots import save_figure
+    from featvis.plots.dream import dream_figure, save_animation
+
+    if compare:
+        save_figure(dream_figure([_view(one) for one in found], title, caption), out)
+        return
+    picture = found[0].dream.picture
+    if out.endswith(".npy"):
+        write_atomically(out, partial(np.save, arr=picture.numpy()))
+    else:
+        save_picture(picture, out)
+    if gif is not None:
+        frames = found[0].dream.frames or (picture,)
+        save_animation([_shown(frame) for frame in frames], gif)
+
+
+def _shown(picture: Tensor) -> Any:
+    """(C, H, W) as an array (H, W, 3) or (H, W)."""
+    return picture.permute(1, 2, 0).squeeze(2).numpy()
+
+
+def _view(one: Measured) -> Any:
+    from featvis.plots.dream import DreamView
+
+    gradient, picture = ({} if energies is None else energies.energy for energies in (one.gradient, one.picture))
+    return DreamView(
+        title=one.title,
+        picture=_shown(one.dream.picture),
+        detail=one.detail.numpy(),
+        gradient_energies={period: (estimate.value, estimate.error) for period, estimate in gradient.items()},
+        picture_energies={period: (estimate.value, estimate.error) for period, estimate in picture.items()},
+        objective=one.objective,
+        seconds=one.seconds,
+        signed_comb=None if one.picture is None else one.picture.signed_comb.get(one.picture.total_stride, (None,))[0],
+        notes=one.notes,
+    )
+
+
+def _record(found: Sequence[Measured], path: str, settings: dict[str, Any], notes: Sequence[str]) -> None:
+    import json
+
+    from featvis import __version__
+    from featvis.files import write_text
+
+    dreams = [one.to_dict() for one in found]
+    content = {"featvis": __version__, **settings, "notes": list(notes), "dreams": dreams}
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[str]) -> None:
+    period = found[0].dream.total_stride
+    rows = []
+    for one in found:
+        gradient, picture = (energies and energies.energy.get(period) for energies in (one.gradient, one.picture))
+        numbers = (f"{one.dream.history[0]:.4g}", f"{one.objective:.4g}", f"{one.seconds:.1f}")
+        rows.append((one.title, *numbers, format_estimate(gradient), format_estimate(picture)))
+    heads = (
+        "dream",
+        "objective, first",
+        "last",
+        "seconds",
+        f"E({period}) of the gradient",
+        f"E({period}) of the picture",
+    )
+    print_table(", ".join(written), heads, rows)
+    for note in dict.fromkeys((*notes, *(note for one in found for note in one.notes))):
+        click.echo(f"note: {note}")
