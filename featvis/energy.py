@@ -7,6 +7,7 @@ grow with the number of pictures. Words and formulas: see "How to read the numbe
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
-from featvis.estimates import FEWEST_REPLICATES, Estimate, mean_of, squared_mean
+from featvis.estimates import FEWEST_REPLICATES, Estimate, mean_of, squared_mean, squared_mean_difference
 
 import_torchvision()
 from torchmetrics import Metric  # noqa: E402, torchmetrics imports torchvision by itself
@@ -190,7 +191,10 @@ class CheckerboardEnergy(Metric):
         wrapped = super()._wrap_compute(compute)
 
         def computed(*arguments: Any, **keywords: Any) -> Energies:
-            energies = wrapped(*arguments, **keywords)
+            with warnings.catch_warnings():
+                # Sums that were loaded or merged need no update; where there are none, compute says so itself.
+                warnings.filterwarnings("ignore", message="The ``compute`` method")
+                energies = wrapped(*arguments, **keywords)
             return energies._replace(profile=energies.profile.view(self._phases(self.total_stride)))
 
         return computed
@@ -336,22 +340,10 @@ class CheckerboardEnergy(Metric):
 
     def _energies(self, base: int, tiled: bool) -> tuple[dict[int, Estimate], dict[int, Estimate]]:
         """E of each period within the base, cumulative and exact; empty where replicates are too few."""
-        counts = getattr(self, f"tile_counts_{base}" if tiled else f"counts_{base}")
-        used = counts > 0
-        sums = getattr(self, f"tiles_{base}" if tiled else f"sums_{base}")[used]
-        counts = counts[used]
-        if tiled:
-            sums, counts = sums / counts.view(-1, 1, 1), torch.ones_like(counts)
-        if counts.sum() < FEWEST_REPLICATES:
-            return {}, {}
-
         energy: dict[int, Estimate] = {}
         exact: dict[int, Estimate] = {}
         parts: dict[int, tuple[Tensor, Tensor]] = {}
-        for column, period in enumerate(self._periods_within(base)):
-            folded = fold(sums, *self._phases(period)).flatten(1)
-            gram = folded @ folded.T / folded.shape[1]
-            squares = gram.diagonal() if tiled else getattr(self, f"squares_{base}")[used, column]
+        for period, (gram, squares, counts) in self._grams(base, tiled).items():
             energy[period] = squared_mean(gram, squares, counts)
             for smaller, (its_gram, its_squares) in parts.items():
                 if period % smaller == 0:
@@ -359,6 +351,39 @@ class CheckerboardEnergy(Metric):
             parts[period] = gram, squares
             exact[period] = squared_mean(gram, squares, counts)
         return energy, exact
+
+    def _grams(self, base: int, tiled: bool) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+        """What `squared_mean` takes, by period within the base; empty where replicates are too few."""
+        counts = getattr(self, f"tile_counts_{base}" if tiled else f"counts_{base}")
+        used = counts > 0
+        sums = getattr(self, f"tiles_{base}" if tiled else f"sums_{base}")[used]
+        counts = counts[used]
+        if tiled:
+            sums, counts = sums / counts.view(-1, 1, 1), torch.ones_like(counts)
+        if counts.sum() < FEWEST_REPLICATES:
+            return {}
+        grams = {}
+        for column, period in enumerate(self._periods_within(base)):
+            folded = fold(sums, *self._phases(period)).flatten(1)
+            gram = folded @ folded.T / folded.shape[1]
+            squares = gram.diagonal() if tiled else getattr(self, f"squares_{base}")[used, column]
+            grams[period] = gram, squares, counts
+        return grams
+
+    def difference(self, first: CheckerboardEnergy) -> dict[int, Estimate]:
+        """E of these gradients minus E of the first ones, by period, with its paired error: both were taken at the same pictures.
+
+        Raises FeatvisError where total stride, or number or grouping of the pictures, are others.
+        """
+        base = self.total_stride
+        mine, its = getattr(self, f"counts_{base}"), getattr(first, f"counts_{first.total_stride}")
+        if first.total_stride != base or not torch.equal(mine, its):
+            raise FeatvisError(
+                "these energies are of other pictures or of another total stride; measure both at the same pictures"
+            )
+        tiled = self._tiled(base)
+        grams, its_grams = self._grams(base, tiled), first._grams(base, tiled)
+        return {period: squared_mean_difference(its_grams[period], gram) for period, gram in grams.items()}
 
 
 def checkerboard_energy(gradients: Tensor, total_stride: int) -> Energies:

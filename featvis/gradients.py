@@ -132,14 +132,17 @@ class GradientEngine:
         compensation: str = "none",
         profile: Tensor | None = None,
         indices: Sequence[int] | None = None,
+        chosen: Tensor | None = None,
     ) -> Tensor:
         """A method's attribution of a batch, compensated: (B, C, H, W) to the same shape.
 
-        method, compensation: names in METHODS and COMPENSATIONS. profile: (P, P), what `equalise` divides by.
+        method, compensation: names in METHODS and COMPENSATIONS. profile: (P, P), what `equalise` divides by. chosen: (B, 1), the
+        classes that the score `top` takes instead of this network's own.
         """
         draws = Draws(self.seed, range(len(images)) if indices is None else indices)
         images = self._admit(images, draws)
-        chosen = self.chosen(images) if (method, compensation) not in _ONE_PASS else None
+        if chosen is None and (method, compensation) not in _ONE_PASS:
+            chosen = self.chosen(images)
 
         def gradient(batch: Tensor) -> Tensor:
             return self._gradient(self._ready, batch, chosen, draws)[0]

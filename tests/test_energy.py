@@ -353,3 +353,54 @@ def test_a_network_without_strides_has_controls_only() -> None:
     measured = checkerboard_energy(noise(8, 1, 30, 30), 1)
     assert measured.energy == {}
     assert set(measured.controls) == {2, 3, 5}
+
+
+def two_metrics(count: int, repeats: int = 8) -> tuple[CheckerboardEnergy, CheckerboardEnergy, Tensor, Tensor]:
+    """An uneven gradient, and another that shares most of its noise and is less uneven."""
+    uneven, less = (1 + strength * torch.eye(4, dtype=torch.float64) for strength in (1.0, 0.8))
+    gradients = profiled_noise(uneven, count, repeats)
+    others = gradients * (less / uneven).sqrt().repeat(repeats, repeats)
+    first, second = CheckerboardEnergy(4), CheckerboardEnergy(4)
+    first.update(gradients)
+    second.update(others)
+    return first, second, gradients, others
+
+
+def test_a_difference_is_exact_and_its_error_is_the_jackknife_of_the_pairs() -> None:
+    first, second, gradients, others = two_metrics(20)
+    difference = second.difference(first)
+    energies = [metric.compute().energy for metric in (first, second)]
+    for period, estimate in difference.items():
+        assert estimate.value == pytest.approx(energies[1][period].value - energies[0][period].value, rel=1e-9)
+    without = []
+    for left_out in range(20):
+        kept = [picture for picture in range(20) if picture != left_out]
+        one, two = (checkerboard_energy(tensor[kept], 4).energy[4].value for tensor in (gradients, others))
+        without.append(two - one)
+    spread = torch.tensor(without, dtype=torch.float64)
+    brute_force = float(((spread - spread.mean()).square().sum() * 19 / 20).sqrt())
+    assert difference[4].error == pytest.approx(brute_force, rel=1e-6)
+    # What both share cancels: two independent errors would add up to more.
+    assert difference[4].error < 0.5 * math.hypot(energies[0][4].error, energies[1][4].error)
+
+
+def test_a_difference_covers_what_is_expected() -> None:
+    first, second, *_ = two_metrics(200)
+    uneven, less = (1 + strength * torch.eye(4, dtype=torch.float64) for strength in (1.0, 0.8))
+    expected = variation(less) - variation(uneven)
+    difference = second.difference(first)[4]
+    assert_close(difference.value, expected, difference.error)
+    assert abs(difference.value) > 10 * difference.error
+
+
+def test_the_same_gradients_differ_by_exactly_nothing_and_tiles_do_too() -> None:
+    for count in (12, 1):
+        metric, *_ = two_metrics(count, repeats=8)
+        assert all(estimate == (0.0, 0.0) for estimate in metric.difference(metric).values())
+
+
+def test_other_pictures_have_no_difference() -> None:
+    first, *_ = two_metrics(20)
+    for other in (two_metrics(19)[0], CheckerboardEnergy(2)):
+        with pytest.raises(FeatvisError, match="other pictures or of another total stride"):
+            other.difference(first)

@@ -25,7 +25,9 @@ from featvis.plots.panels import (
     fit_lines,
     gradient_panel,
     lined,
+    number_words,
     outline,
+    percentile,
     pixel_edges,
     profile_panel,
     spectrum_panel,
@@ -133,11 +135,6 @@ def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
             raise FeatvisError(f"{name} holds NaN or infinity; a figure needs finite numbers")
 
 
-def _percentile(values: Sequence[np.ndarray], share: float) -> float:
-    flat = np.concatenate([value.ravel() for value in values])
-    return float(np.percentile(flat, share)) or float(flat.max()) or 1.0
-
-
 def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, caption: str) -> Figure:
     views = [one.view for one in shown]
     telling = _telling_period(views[0])
@@ -172,15 +169,15 @@ def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, ca
     dashed = any(any(view.border) for view in views)
     _heads(page, columns, heads, period, block_side(picture.shape, MAP_SIDE), lined(zoom, period), dashed)
 
-    limit = _percentile([np.abs(one) for one in maps], 99)
+    limit = percentile([np.abs(one) for one in maps], 99)
     spread = max([0.1, *(float(np.abs(one.profile - 1).max()) for one in shown)])
     power = [one.spectrum for one in shown]
-    low = max(_percentile(power, 0.5), 1e-9)
+    low = max(percentile(power, 0.5), 1e-9)
     norms = (
         Normalize(-limit, limit),
-        PowerNorm(0.5, 0, _percentile([one.energy[zoom] for one in shown], 99.5)),
+        PowerNorm(0.5, 0, percentile([one.energy[zoom] for one in shown], 99.5)),
         TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread),
-        LogNorm(low, max(_percentile(power, 99.9), 2 * low), clip=True),
+        LogNorm(low, max(percentile(power, 99.9), 2 * low), clip=True),
     )
     pairs = [pair for view in views for pair in [*view.energies.values(), *view.controls.values()]]
     ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
@@ -253,17 +250,9 @@ def _total(view: GradientView, period: int | None) -> tuple[int, float, float | 
     return period, *view.energies[period]
 
 
-def _number(value: float, error: float | None) -> str:
-    """A value and its error, both to the error's leading digit."""
-    if not error:
-        return f"{value:.3g}".replace("-", "−")
-    digits = min(max(-math.floor(math.log10(error)), 0), 8)
-    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
-
-
 def _headline(view: GradientView, period: int | None) -> str:
     total = _total(view, period)
-    return f"E({total[0]}) = {_number(*total[1:])}" if total else "no stride, no checkerboard to measure"
+    return f"E({total[0]}) = {number_words(*total[1:])}" if total else "no stride, no checkerboard to measure"
 
 
 def _verdict(view: GradientView, first: GradientView | None, period: int | None) -> str:

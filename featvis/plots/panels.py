@@ -6,6 +6,7 @@ in a figure about grids. Nothing here touches pyplot or leaves a setting of matp
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -336,6 +337,16 @@ def energy_panel(
             axes.plot(positions[-1], value, marker, color=colour, markersize=6, label="_" if index else label)
             if error is not None:
                 axes.errorbar(positions[-1], value, error, ecolor=colour, capsize=4, linewidth=1.2)
+    energy_scale(axes, reach)
+    axes.set_xticks(positions, [str(period) for values, *_ in groups for period in sorted(values)])
+    axes.set_xlim(-0.8, (positions[-1] if positions else 0) + 0.8)
+    axes.set_xlabel("period, pixels")
+    if controls:
+        legend_above(axes)
+
+
+def energy_scale(axes: Axes, reach: tuple[float, float]) -> None:
+    """An upright axis for energies, linear near 0 and logarithmic beyond; reach: as in `energy_panel`."""
     axes.axhline(0, color=FAINT, linewidth=0.8, zorder=1.5)
     axes.set_yscale("symlog", linthresh=1e-3, linscale=0.7)
     low, high = min(-1e-3, reach[0] * 1.3), max(1.0, reach[1]) * 1.6
@@ -344,14 +355,9 @@ def energy_panel(
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PLAIN)
-    axes.set_xticks(positions, [str(period) for values, *_ in groups for period in sorted(values)])
-    axes.set_xlim(-0.8, (positions[-1] if positions else 0) + 0.8)
-    axes.set_xlabel("period, pixels")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e3e3e3", linewidth=0.7)
     axes.set_axisbelow(True)
-    if controls:
-        legend_above(axes)
 
 
 def bar_panel(page: Page, x: int, y: int, counts: np.ndarray, first: int, width: int, height: int) -> None:
@@ -378,3 +384,17 @@ def bar_panel(page: Page, x: int, y: int, counts: np.ndarray, first: int, width:
 def longest(values: np.ndarray) -> int:
     """The letters of the longest number."""
     return max(len(f"{value:g}") for value in values.ravel())
+
+
+def number_words(value: float, error: float | None) -> str:
+    """A value and its error, both to the error's leading digit."""
+    if not error:
+        return f"{value:.3g}".replace("-", "−")
+    digits = min(max(-math.floor(math.log10(error)), 0), 8)
+    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
+
+
+def percentile(values: Sequence[np.ndarray], share: float) -> float:
+    """A percentile of all values together, never 0 unless all are; share in percent."""
+    flat = np.concatenate([value.ravel() for value in values])
+    return float(np.percentile(flat, share)) or float(flat.max()) or 1.0

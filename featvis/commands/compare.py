@@ -1,0 +1,301 @@
+"""`featvis compare`: variants of a model side by side, at the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featvis.commands.audit import profile_from
+from featvis.commands.comparison_table import print_comparison, score_words
+from featvis.commands.options import (
+    Registry,
+    check_writable,
+    model_from,
+    network_options,
+    pictures_from,
+    progress_bar,
+)
+from featvis.errors import FeatvisError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from featvis.compare import Variant
+    from featvis.comparison import Comparison
+    from featvis.models import Model
+
+CALIBRATED = 32
+"""At most so many pictures are held out unless --calibrate asks for more; as many of noise where none is."""
+
+
+class Chain(Registry):
+    """Keys of a registry, joined by +."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        for part in str(value).split("+"):
+            super().convert(part, parameter, context)
+        return str(value)
+
+
+@click.command()
+@click.argument("given", metavar="MODEL PICTURES... | JSON...", nargs=-1)
+@network_options
+@click.option(
+    "--with",
+    "fixes",
+    multiple=True,
+    type=Chain("featvis.surgery", "FIXES"),
+    help="A variant with this fix, or with several joined by +.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=Registry("featvis.methods", "METHODS"),
+    help="A variant with this attribution.",
+)
+@click.option(
+    "--compensate",
+    "compensations",
+    multiple=True,
+    type=Registry("featvis.methods", "COMPENSATIONS"),
+    help="A variant whose gradient is treated.",
+)
+@click.option(
+    "--also", multiple=True, metavar="MODEL[=WEIGHTS]", help="Another network as a variant, at the same pixels."
+)
+@click.option(
+    "--score",
+    default="top",
+    show_default=True,
+    help="top (the unchanged model's, for all), a class index or label, layer:channel, seeds or seeds:layer.",
+)
+@click.option("--profile", type=click.Path(), help="A profile of `audit --save-profile`, for equalise.")
+@click.option(
+    "--labels", metavar="CSV|names", help="Right classes: a file of picture,label, or names: of files or folders."
+)
+@click.option(
+    "--calibrate",
+    type=click.IntRange(0),
+    help="Hold out the first so many pictures for backward fixes; 0: noise. [default: a quarter, at most 32]",
+)
+@click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures.")
+@click.option("--skip-bad", is_flag=True, help="Count pictures that cannot be read, and go on.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pictures at a time.")
+@click.option("--json", "json_path", type=click.Path(), help="Write the comparison here.")
+@click.option("--out", type=click.Path(), help="Folder for the figures.")
+@click.option("--generator", help="Compare upsampling in a generator of random weights instead of MODEL at PICTURES.")
+@click.option("--upsample", help="Comma-separated upsampling variants, with --generator.")
+@click.option("--samples", type=click.IntRange(1), help="Random networks for each variant, with --generator.")
+def compare(given: tuple[str, ...], json_path: str | None, out: str | None, **options: Any) -> None:
+    """Measure MODEL and its variants side by side at PICTURES: energies, outputs, steadiness and cost.
+
+    --with, --method, --compensate and --also each add a variant, and can be given again. With names of JSON files instead,
+    comparisons of the same pictures and settings that --json wrote become one table.
+    """
+    from featvis.files import make_folder, write_text
+
+    generator = {name: options.pop(name) for name in ("generator", "upsample", "samples")}
+    if any(value is not None for value in generator.values()):
+        compare_generators(given, json_path, out, generator, options)
+        return
+    saved = bool(given) and all(name.endswith(".json") for name in given)
+    if len(given) < 2 and not saved:
+        raise FeatvisError(
+            "give a MODEL and PICTURES, or JSON files of comparisons; `featvis compare --help` says more"
+        )
+    check_writable(json_path)
+    folder = make_folder(out) if out else None
+    if saved:
+        result, sketches = joined_from(given), None
+    else:
+        options |= {"spec": given[0], "pictures": given[1:]}
+        result, sketches = compared(options, draws=folder is not None)
+    if json_path:
+        write_text(json_path, result.to_json())
+    print_comparison(result)
+    if folder:
+        for path in draw_comparison(result, sketches, folder):
+            click.echo(f"{path}")
+
+
+def compare_generators(
+    given: Sequence[str],
+    json_path: str | None,
+    out: str | None,
+    generator: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    """Hands over to the comparison of generators, which takes neither a model nor pictures."""
+    from featvis.commands.generator_comparison import run
+
+    if generator["generator"] is None:
+        raise FeatvisError("--upsample and --samples go with --generator; give it, for example --generator dcgan")
+    foreign = [
+        *given,
+        *(f"--with {name}" for name in options["fixes"]),
+        *(f"--also {name}" for name in options["also"]),
+    ]
+    if foreign:
+        raise FeatvisError(
+            f"--generator compares networks of random weights without a model or pictures; leave out {foreign[0]!r}"
+        )
+    run({**generator, "seed": options["seed"], "size": options["size"], "json": json_path, "out": out})
+
+
+def joined_from(names: Sequence[str]) -> Comparison:
+    """The comparisons of several files as one."""
+    from featvis.comparison import Comparison
+
+    found: Comparison | None = None
+    for name in names:
+        try:
+            read = Comparison.from_json(Path(name).read_text(encoding="utf-8"))
+            found = read if found is None else found.joined(read)
+        except (OSError, UnicodeDecodeError) as error:
+            raise FeatvisError(
+                f"cannot read the comparison {name!r} ({type(error).__name__}); make one with --json"
+            ) from None
+        except FeatvisError as error:
+            raise FeatvisError(f"{name!r}: {error}") from None
+    assert found is not None
+    return found
+
+
+def compared(options: dict[str, Any], draws: bool) -> tuple[Comparison, Any]:
+    """The comparison that a command's options ask for, and what its figures show where draws is true."""
+    from featvis.compare import CROPS, compare_variants
+    from featvis.drift import known_classes
+
+    paths = pictures_from(options)
+    skip_bad, batch_size, seed = options["skip_bad"], options["batch_size"], options["seed"]
+    others = {name: options.pop(name) for name in ("fixes", "methods", "compensations", "also", "labels", "calibrate")}
+    preprocessing = {name: options[name] for name in ("mean", "std", "size", "channels", "device")}
+    model = model_from(options)
+    others |= {"seed": seed, "profile": profile_from(options), "preprocessing": preprocessing}
+    variants, paths = variants_from(model, paths, others, skip_bad)
+    classes = None if others["labels"] is None else known_classes(paths, model.labels, others["labels"])
+    sketches = None
+    if draws:
+        from featvis.plots.compare import Sketches
+
+        sketches = Sketches()
+    with progress_bar("compare", 2 * len(paths)) as progress:
+        result = compare_variants(
+            variants,
+            paths,
+            options["score"],
+            batch_size,
+            seed,
+            skip_bad,
+            classes,
+            CROPS,
+            None if sketches is None else _sketching(sketches, model),
+            progress,
+        )
+    return result, sketches
+
+
+def _sketching(sketches: Any, model: Model) -> Callable[..., None]:
+    """Hands what a figure shows on as arrays, pictures as pixels in [0, 1]."""
+    from featvis.energy import interior
+
+    def watch(name: str, attributions: Tensor, images: Tensor, total_stride: int) -> None:
+        mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
+        picture = (images[0] * std + mean).permute(1, 2, 0).squeeze(2).cpu().numpy()
+        height, width = images.shape[-2:]
+        border = interior(height, total_stride).start, interior(width, total_stride).start
+        sketches.add(name, picture, attributions.double().cpu().numpy(), border)
+
+    return watch
+
+
+def variants_from(
+    model: Model, paths: list[Path], others: dict[str, Any], skip_bad: bool
+) -> tuple[dict[str, Variant], list[Path]]:
+    """The variants that the options name, the model itself first, and the pictures that are left to measure them at."""
+    from featvis.compare import Variant, fixed_variants
+    from featvis.models import load_model
+
+    variants = {"original": Variant(model)}
+    calibration, held, note = calibration_from(model, paths, others, skip_bad)
+    fixed = fixed_variants(model, list(dict.fromkeys(others["fixes"])), calibration, others["seed"])
+    for name, variant in fixed.items():
+        notes = (*variant.notes, note) if "backward" in variant.kind else variant.notes
+        variants[name] = replace(variant, notes=notes)
+    for name in dict.fromkeys(others["methods"]):
+        if name != "vanilla":
+            variants[name] = Variant(model, method=name)
+    for name in dict.fromkeys(others["compensations"]):
+        if name != "none":
+            variants[name] = Variant(model, compensation=name, profile=others["profile"])
+    for name in others["also"]:
+        spec, _, weights = name.partition("=")
+        other = load_model(spec, weights or None, others["seed"], **others["preprocessing"])
+        # Presets differ in the margin around the crop; all networks get the same pixels.
+        other = replace(other, resize=model.resize, interpolation=model.interpolation)
+        variants[_short(name, weights)] = Variant(other)
+    return variants, paths[held:]
+
+
+def _short(name: str, weights: str) -> str:
+    """The spec, with only the file's name of its weights."""
+    return f"{name.partition('=')[0]}={Path(weights).name}" if weights else name
+
+
+def calibration_from(
+    model: Model, paths: list[Path], others: dict[str, Any], skip_bad: bool
+) -> tuple[Tensor | None, int, str]:
+    """Input that fixes calibrate on, how many pictures are held out for it, and what to say of it."""
+    import torch
+
+    from featvis.loading import Loader
+    from featvis.surgery import FIXES
+
+    names = {name for chain in others["fixes"] for name in chain.split("+")}
+    backward = any(name in FIXES and FIXES[name].kind == "backward" for name in names)
+    held = others["calibrate"]
+    if held is None:
+        held = min(CALIBRATED, len(paths) // 4) if backward else 0
+    if not names:
+        return None, held, ""
+    if held >= len(paths):
+        raise FeatvisError(f"--calibrate {held} leaves none of {len(paths)} pictures to measure; give a smaller number")
+    if held == 0:
+        generator = torch.Generator().manual_seed(others["seed"])
+        noise = torch.randn(CALIBRATED if backward else 1, *model.input_size, generator=generator).to(model.device)
+        return noise, 0, "backward fixes that calibrate do so on noise; --calibrate holds out pictures for them"
+    batch = next(iter(Loader(model, paths[:held], held, skip_bad)), None)
+    if batch is None:
+        raise FeatvisError(f"none of the {held} pictures held out for calibration could be read; choose others")
+    note = f"the first {held} pictures are held out for backward fixes that calibrate, and measured for no variant"
+    return batch[0], held, note
+
+
+def draw_comparison(result: Comparison, sketches: Any, folder: Path) -> list[Path]:
+    """The figures of a comparison, in a folder; without sketches only that of its numbers."""
+    import numpy as np
+
+    from featvis.plots import save_figure
+    from featvis.plots.compare import ComparedView, comparison_figure, energies_figure
+
+    views = [
+        ComparedView(
+            title=row.name,
+            energies=row.audit.energy,
+            controls=row.audit.controls,
+            profile=np.array(row.audit.profile),
+            differences=row.difference,
+        )
+        for row in result.rows
+    ]
+    title = f"{result.settings.get('model')}: {len(views)} variants at the same {result.pictures} pictures"
+    paths = [save_figure(energies_figure(views, result.clearest_period, title), folder / "energies.png")]
+    if sketches is not None:
+        figure = comparison_figure(sketches, views, result.clearest_period, title, score_words(result))
+        paths.append(save_figure(figure, folder / "comparison.png"))
+    return paths

@@ -1,0 +1,107 @@
+"""The table of `featvis compare`, in blocks with a row for each variant, and its verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from featvis.commands.options import format_estimate, print_table
+
+if TYPE_CHECKING:
+    from featvis.comparison import Comparison, Row
+
+
+def print_comparison(result: Comparison) -> None:
+    """A verdict, the table in blocks, a row for each variant, and notes."""
+    periods = list(result.rows[0].audit.energy)
+    first = result.rows[0]
+    click.echo(verdict(result))
+    title = f"{result.settings.get('model')}: {result.pictures} pictures, errors from {first.audit.replicates}; {score_words(result)}"
+    energies = [
+        (row.name, *(format_estimate(row.audit.energy.get(period)) for period in periods), worst_control(row))
+        for row in result.rows
+    ]
+    print_table(title, ("energy E", *(f"period {period}" for period in periods), "worst control"), energies)
+    if len(result.rows) > 1:
+        changes = [
+            (row.name, *(format_estimate(row.difference.get(period)) for period in periods)) for row in result.rows[1:]
+        ]
+        head = (f"E minus that of {first.name}", *(f"period {period}" for period in periods))
+        print_table("The same pictures paired", head, changes)
+    neighbours = [
+        (
+            row.name,
+            *(format_estimate(row.audit.signed_comb.get(period)) for period in periods),
+            format_estimate(row.audit.high_frequency_share),
+            f"{row.audit.mean_gradient_flatness:.3f}",
+        )
+        for row in result.rows
+    ]
+    head = ("signed comb S", *(f"period {period}" for period in periods), "high-frequency share", "mean flatness")
+    print_table("What E alone would miss (white noise: 0.75 of high frequency)", head, neighbours)
+    outputs = [
+        (
+            row.name,
+            row.kind or "-",
+            f"{len(row.changed)}" if row.changed else "-",
+            format_estimate(row.drift.agreement),
+            format_estimate(row.drift.divergence),
+            f"{row.drift.rmse:.3g}"
+            + (f" ({100 * row.drift.relative:.3g} % of their spread)" if row.drift.relative else ""),
+            format_estimate(row.accuracy),
+            format_estimate(row.consistency),
+        )
+        for row in result.rows
+    ]
+    head = (
+        *("outputs", "fix", "layers changed", f"class of {first.name}", "KL divergence, nats", "logit RMSE"),
+        *("accuracy", "shift consistency"),
+    )
+    print_table(f"How far the outputs moved from those of {first.name}", head, outputs)
+    costs = [
+        (row.name, f"{row.milliseconds:.1f}", f"{row.memory / 2**20:.1f}", f"{row.parameters:,}") for row in result.rows
+    ]
+    head = ("cost", "ms a picture", "peak MiB of a batch", "parameters")
+    print_table("Gradient: median of batches taken in turns, and tensors alive at once", head, costs)
+    forward = [row.name for row in result.rows if "forward" in row.kind]
+    if forward:
+        click.echo(f"note: {', '.join(forward)}: the weights were not made for the fixed layers; retrain before use")
+    if result.skipped:
+        click.echo(f"skipped {len(result.skipped)} pictures that could not be read; the first: {result.skipped[0]}")
+    for note in dict.fromkeys((*result.notes, *(note for row in result.rows for note in row.audit.notes))):
+        click.echo(f"note: {note}")
+
+
+def score_words(result: Comparison) -> str:
+    """What was differentiated, the same for all variants."""
+    score = result.settings.get("score")
+    return f"score {score}" + (f", the class that {result.rows[0].name} puts first" if score == "top" else "")
+
+
+def worst_control(row: Row) -> str:
+    """The control that is furthest from 0 in its own errors."""
+    controls = row.audit.controls
+    if not controls:
+        return "-"
+    period = max(controls, key=lambda p: abs(controls[p].value) / (controls[p].error or 1))
+    return f"{period}: {format_estimate(controls[period])}"
+
+
+def verdict(result: Comparison) -> str:
+    """One sentence: the first variant's checkerboard, and which variants have less of it than the errors leave in doubt."""
+    first, *others = result.rows
+    period = result.clearest_period
+    if period is None:
+        return "No layer has a stride, so there is no period in which a checkerboard could repeat."
+    said = f"E({period}) of {first.name} is {format_estimate(first.audit.energy[period])}"
+    lower = [row for row in others if (change := row.difference[period]).value < -2 * (change.error or 0)]
+    even = [row.name for row in lower if (now := row.audit.energy[period]).value <= 2 * (now.error or 0)]
+    if even:
+        return f"{said}; even within its error with {', '.join(even)}."
+    if lower:
+        least = min(lower, key=lambda row: row.audit.energy[period].value)
+        value = least.audit.energy[period]
+        times = first.audit.energy[period].value / value.value
+        return f"{said}, lowest with {least.name}: {format_estimate(value)}, {times:.3g} times less."
+    return f"{said}; no variant lowers it beyond the error." if others else f"{said}."

@@ -1,0 +1,357 @@
+"""Variants of a network in one picture: a row for each on common scales, and all energies beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from featvis.errors import FeatvisError
+from featvis.plots.gradients import spectrum
+from featvis.plots.panels import (
+    FAINT,
+    MAP_SIDE,
+    MARGIN,
+    SIDE,
+    Energy,
+    Page,
+    Window,
+    binned,
+    block_side,
+    energy_panel,
+    energy_scale,
+    fit_lines,
+    gradient_panel,
+    lined,
+    number_words,
+    outline,
+    percentile,
+    pixel_edges,
+    profile_panel,
+    spectrum_panel,
+    style,
+    text_width,
+    whole_pixels,
+    zoom_panel,
+    zoom_window,
+)
+
+COLOURS = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B")
+"""Wong 2011, which differ for every kind of colour vision; the first is for the first variant."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Each marker serves once through the colours."""
+
+
+DECADES = 1e3
+"""The range of a spectrum's colours: what blurs leave of the highest frequencies is below it, and no matter how far."""
+
+
+ENDLESS = 1e6
+"""A width in pixels that no name reaches."""
+
+
+@dataclass(frozen=True)
+class ComparedView:
+    """What was measured of one variant over all pictures.
+
+    energies, controls, differences (to the first variant): period in pixels to (value, its standard error or None). profile: (P, P) for
+    the total stride P, mean 1.
+    """
+
+    title: str
+    energies: Mapping[int, Energy]
+    controls: Mapping[int, Energy]
+    profile: np.ndarray
+    differences: Mapping[int, Energy]
+
+
+class Sketches:
+    """What is drawn of the gradients themselves: those of the first picture, and the mean spectrum of all; batch by batch."""
+
+    def __init__(self) -> None:
+        self.picture: np.ndarray | None = None
+        self.gradients: dict[str, np.ndarray] = {}
+        self.border = (0, 0)
+        self._power: dict[str, np.ndarray] = {}
+
+    def add(self, name: str, picture: np.ndarray, gradients: np.ndarray, border: tuple[int, int]) -> None:
+        """Add a batch of a variant.
+
+        picture: the first of the batch, (H, W, 3) or (H, W) in [0, 1]. gradients: (B, C, H, W), none of them zero inside the border.
+        border: rows and columns left out on each side, whole periods.
+        """
+        if self.picture is None:
+            self.picture, self.border = picture, border
+        self.gradients.setdefault(name, gradients[0])
+        inside = self._inside(gradients.shape[-2:])
+        for gradient in gradients:
+            power = spectrum(gradient[:, inside[0], inside[1]])
+            self._power[name] = self._power[name] + power if name in self._power else power
+
+    def _inside(self, shape: tuple[int, ...]) -> Window:
+        (top, left), (height, width) = self.border, shape
+        return slice(top, height - top), slice(left, width - left)
+
+    def inside(self) -> Window:
+        """The measured part of the first picture."""
+        assert self.picture is not None
+        return self._inside(self.picture.shape[:2])
+
+    def spectrum(self, name: str) -> np.ndarray:
+        """The mean spectrum of a variant's gradients, as `spectrum_panel` takes it."""
+        return binned(self._power[name] / self._power[name].mean())
+
+
+def headline(view: ComparedView, first: ComparedView, period: int | None) -> str:
+    """The energy of a period, and how much less or more it is than the first variant's, where the paired error allows."""
+    if period is None or period not in view.energies:
+        return "no stride, no checkerboard to measure"
+    value, error = view.energies[period]
+    said = f"E({period}) = {number_words(value, error)}"
+    change, its_error = view.differences.get(period, (0.0, None))
+    before = first.energies[period][0]
+    if view is first or its_error is None:
+        return said
+    if change == 0:
+        return f"{said}: the same as {first.title}"
+    if abs(change) < 2 * its_error:
+        return f"{said}: as {first.title}, within the paired error"
+    if value <= 2 * (error or 0):
+        return f"{said}: even, within its error"
+    ratio = before / value if value < before else value / before
+    return f"{said}: {ratio:.3g} times {'less' if value < before else 'more'} than {first.title}"
+
+
+def short_name(text: str, width: float, size: float) -> str:
+    """A bold name in one line of at most `width` pixels, cut after any letter where it is longer; what the font lacks becomes �."""
+    line = " ".join(fit_lines(text, ENDLESS, size, "bold"))
+    letters = len(line)
+    while letters > 0 and text_width(line[:letters] + "…" * (letters < len(line)), size, "bold") > width:
+        letters -= 1
+    return line[:letters] + "…" * (letters < len(line))
+
+
+def _reach(views: Sequence[ComparedView]) -> tuple[float, float]:
+    """The lowest and highest end of all energies' errors, 0 included."""
+    pairs = [pair for view in views for pair in [*view.energies.values(), *view.controls.values()]]
+    ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
+    return min([0.0, *ends]), max([0.0, *ends])
+
+
+def _check(views: Sequence[ComparedView]) -> None:
+    if not views:
+        raise FeatvisError("a comparison shows at least one variant; got none")
+    for view in views:
+        pairs = [*view.energies.values(), *view.controls.values(), *view.differences.values()]
+        numbers = np.array([number for pair in pairs for number in pair if number is not None])
+        if not np.isfinite(numbers).all():
+            raise FeatvisError(f"the variant {view.title!r} holds NaN or infinity; a figure needs finite numbers")
+
+
+def energies_figure(views: Sequence[ComparedView], period: int | None, title: str) -> Figure:
+    """The energies of all variants beside each other, by period, with their errors; controls to the right.
+
+    period: what the legend speaks of. Raises FeatvisError without views and for numbers that are not finite.
+    """
+    _check(views)
+    with style():
+        return _draw_energies(views, period, title)
+
+
+def _draw_energies(views: Sequence[ComparedView], period: int | None, title: str) -> Figure:
+    periods = sorted({its for view in views for its in view.energies})
+    controls = sorted({its for view in views for its in view.controls})
+    group = max(90, 18 * len(views) + 24)
+    plot_width = max(360, group * max(1, len(periods) + len(controls)))
+    said = [headline(view, views[0], period) for view in views]
+    names_width = min(640, max(text_width(text, 10) for text in (*said, *(view.title for view in views))) + 40)
+    legend_left = MARGIN + 64 + plot_width + 36
+    width = int(legend_left + names_width + MARGIN)
+    title_lines = fit_lines(title, width - 2 * MARGIN, 17, "bold", most=3)
+    top = MARGIN + 40 * len(title_lines) + 44
+    height = max(420, 52 * len(views))
+    page = Page(width, top + height + 74)
+    page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
+    explanation = "Checkerboard energy E of the gradient, by period; 0 = even. Controls, periods that no stride makes, must sit at 0."
+    page.text(MARGIN, top - 44, fit_lines(explanation, width - 2 * MARGIN, 10, most=1), 10, color=FAINT)
+
+    axes = page.axes(MARGIN + 64, top, plot_width, height)
+    for index, view in enumerate(views):
+        place = (index + 1) / (len(views) + 1) - 0.5
+        marker, colour = _mark(index)
+        for position, (its, values) in enumerate(
+            [*((its, view.energies) for its in periods), *((its, view.controls) for its in controls)]
+        ):
+            if its in values:
+                value, error = values[its]
+                axes.errorbar(
+                    position + place,
+                    value,
+                    error or 0,
+                    fmt=marker,
+                    color=colour,
+                    capsize=3,
+                    markersize=6,
+                    linewidth=1.2,
+                )
+    energy_scale(axes, _reach(views))
+    count = len(periods) + len(controls)
+    for edge in range(1, count):
+        axes.axvline(edge - 0.5, color="#888888" if edge == len(periods) else "#dddddd", linewidth=0.8, zorder=0)
+    labels = [*(f"{its}" for its in periods), *(f"{its}\ncontrol" for its in controls)]
+    axes.set_xticks(range(count), labels)
+    axes.set_xlim(-0.5, max(count, 1) - 0.5)
+    axes.set_xlabel("period, pixels")
+    _names(page, legend_left, top, views, said, names_width)
+    return page.finished()
+
+
+def _mark(index: int) -> tuple[str, str]:
+    return MARKERS[index // len(COLOURS) % len(MARKERS)], COLOURS[index % len(COLOURS)]
+
+
+def _names(page: Page, x: float, y: float, views: Sequence[ComparedView], said: Sequence[str], width: float) -> None:
+    """A legend whose lines cannot meet: each variant's name, and below it what its energy says."""
+    for index, (view, words) in enumerate(zip(views, said, strict=True)):
+        marker, colour = _mark(index)
+        top = y + 52 * index
+        place = (x + 8) / page.width, 1 - (top + 9) / page.height
+        dot = Line2D([place[0]], [place[1]], marker=marker, color=colour, markersize=7, linestyle="none")
+        page.figure.add_artist(dot)
+        page.text(x + 26, top, short_name(view.title, width - 30, 10), 10, weight="bold")
+        page.text(x + 26, top + 21, fit_lines(words, width - 30, 10, most=1), 10, color=FAINT)
+
+
+def comparison_figure(
+    sketches: Sketches, views: Sequence[ComparedView], period: int | None, title: str, caption: str = ""
+) -> Figure:
+    """The first picture and, a row for each variant, its gradient there, a zoom, and profile, spectrum and energies of all pictures.
+
+    sketches: of all views, by title. period: the one that zoom, profiles and spectra show, a divisor of the total stride. Each column
+    has one scale for all rows; gradients are drawn relative to their own root mean square. Raises FeatvisError without views, for
+    numbers that are not finite, and for a view without a sketch.
+    """
+    _check(views)
+    missing = [view.title for view in views if view.title not in sketches.gradients]
+    if sketches.picture is None or missing:
+        raise FeatvisError(f"there is no gradient of the variant {(missing or [views[0].title])[0]!r} to draw")
+    with style():
+        return _draw_comparison(sketches, sketches.picture, views, period, title, caption)
+
+
+def _draw_comparison(
+    sketches: Sketches,
+    picture: np.ndarray,
+    views: Sequence[ComparedView],
+    telling: int | None,
+    title: str,
+    caption: str,
+) -> Figure:
+    inside = sketches.inside()
+    signed, energies = [], []
+    for view in views:
+        gradient = sketches.gradients[view.title]
+        summed, energy = gradient.sum(0), (gradient**2).sum(0)
+        signed.append(summed / (math.sqrt((summed[inside] ** 2).mean()) or 1.0))
+        energies.append(energy / energy[inside].mean())
+    period = telling or 1
+    profiles = [_folded(np.asarray(view.profile, dtype=np.float64), period) for view in views]
+    powers = [sketches.spectrum(view.title) for view in views]
+    zoom = zoom_window(energies[0], inside, period)
+    photo, map_width, map_height = whole_pixels(picture, MAP_SIDE)
+    maps = [whole_pixels(one, MAP_SIDE)[0] for one in signed]
+
+    # Columns start where their panels do; between them there is room for colour bars and labels.
+    columns = [MARGIN]
+    for panel, between in ((max(SIDE, map_width), 130), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
+        columns.append(columns[-1] + panel + between)
+    page_width = columns[-1] + SIDE + MARGIN
+    text_left = columns[0] + max(SIDE, map_width) + 36
+    text_room = page_width - text_left - MARGIN
+    title_lines = fit_lines(title, page_width - 2 * MARGIN, 17, "bold", most=2)
+    caption_lines = fit_lines(caption, text_room, 10.5, most=3)
+    photograph = MARGIN + 40 * len(title_lines)
+    list_top = photograph + 26 * len(caption_lines) + 10 * bool(caption_lines)
+    heads = max(photograph + map_height, list_top + 26 * len(views)) + 34
+    rows = heads + 118
+    row_height = 40 + max(SIDE, map_height) + 68
+    page = Page(page_width, rows + row_height * len(views))
+
+    page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
+    edges = pixel_edges(picture.shape)
+    axes, _ = page.map(MARGIN, photograph, MAP_SIDE, np.clip(photo, 0, 1), edges, cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    outline(axes, zoom)
+    page.text(text_left, photograph, caption_lines, 10.5, color=FAINT)
+    names = [short_name(view.title, 0.4 * text_room, 12) for view in views]
+    said_left = text_left + max(text_width(name, 12, "bold") for name in names) + 24
+    said = [headline(view, views[0], telling) for view in views]
+    for index, (name, words) in enumerate(zip(names, said, strict=True)):
+        page.text(text_left, list_top + 26 * index, name, 12, weight="bold")
+        page.text(said_left, list_top + 26 * index, fit_lines(words, page_width - said_left - MARGIN, 12, most=1), 12)
+    _heads(page, columns, heads, period, block_side(picture.shape, MAP_SIDE), lined(zoom, period), any(sketches.border))
+
+    limit = percentile([np.abs(one) for one in maps], 99)
+    spread = max([0.1, *(float(np.abs(profile - 1).max()) for profile in profiles)])
+    high = percentile(powers, 99.9)
+    low = max(percentile(powers, 0.5), high / DECADES)
+    norms = (
+        Normalize(-limit, limit),
+        PowerNorm(0.5, 0, percentile([one[zoom] for one in energies], 99.5)),
+        TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread),
+        LogNorm(low, max(high, 2 * low), clip=True),
+    )
+    reach = _reach(views)
+    for index, view in enumerate(views):
+        y = rows + row_height * index
+        name = short_name(view.title, columns[2] - columns[0] - 40, 13)
+        page.text(columns[0], y, name, 13, weight="bold")
+        page.text(columns[2], y + 3, fit_lines(said[index], page_width - columns[2] - MARGIN, 11, most=1), 11)
+        y += 40
+        axes = gradient_panel(page, columns[0], y, MAP_SIDE, maps[index], edges, norms[0])
+        if any(sketches.border):
+            outline(axes, inside, dashed=True)
+        outline(axes, zoom)
+        zoom_panel(page, columns[1], y, energies[index], zoom, period, norms[1])
+        profile_panel(page, columns[2], y, profiles[index], norms[2])
+        spectrum_panel(page, columns[3], y, powers[index], period, norms[3])
+        energy_panel(_energy_axes(page, columns[4], y), view.energies, view.controls, reach)
+    return page.finished()
+
+
+def _folded(profile: np.ndarray, period: int) -> np.ndarray:
+    """The profile of a shorter period, (period, period), which divides that of (P, P)."""
+    repeats = len(profile) // period
+    return profile.reshape(repeats, period, repeats, period).mean((0, 2))
+
+
+def _energy_axes(page: Page, x: int, y: int) -> Axes:
+    """Lower than the maps, for the legend above."""
+    return page.axes(x, y + 24, SIDE, SIDE - 24)
+
+
+def _heads(page: Page, columns: list[int], y: int, period: int, block: int, lines: bool, dashed: bool) -> None:
+    gradient = "At the picture above: red raises the score, blue lowers it."
+    gradient += f" Means of {block} × {block} pixels." if block > 1 else ""
+    gradient += " Square: the zoom." + (" Dashed: the part that is measured." if dashed else "")
+    energy = "The squared gradient where the first variant's is strongest."
+    energy += f" Thin lines: every {period} pixels." if lines else ""
+    power = "Mean of all pictures."
+    power += f" Orange ticks: the frequencies of the period of {period} pixels." if period > 1 else ""
+    heads = [
+        ("Gradient", gradient),
+        ("Energy, zoomed in", energy),
+        ("Phase profile", "All pictures: how unevenly the gradient's energy falls on the pixel phases; 1 = even."),
+        ("Power spectrum", power),
+        ("Checkerboard energy E", "All pictures, by period; 0 = even. Controls must sit at 0."),
+    ]
+    ends = [*columns[1:], page.width]
+    for x, end, (head, explanation) in zip(columns, ends, heads, strict=True):
+        page.head(x, y, head, explanation, end - x - 28)
