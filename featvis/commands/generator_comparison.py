@@ -1,0 +1,113 @@
+"""`featvis compare --generator`: pictures of generators with random weights, by how they upsample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featvis.commands.options import check_writable, format_estimate, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from featvis.generators import GeneratorComparison, UpsamplerEnergies
+
+SAMPLES, SIZE = 64, (64, 64)
+"""Networks of each variant and their pictures' size where nothing else is asked for."""
+
+
+def run(options: dict[str, Any]) -> None:
+    """Measure, print, draw and write the comparison.
+
+    options: `generator`; `upsample`, names with commas between them or a sequence of such texts; and, each of them optional,
+    `samples`, `size` as (H, W), `seed`, `out`, a folder, and `json`, a file.
+    """
+    from featvis.files import make_folder, write_text
+    from featvis.generators import compare_upsampling
+
+    json_path = options.get("json")
+    check_writable(json_path)
+    folder = options.get("out") and make_folder(options["out"])
+    names = _names(options.get("upsample") or ())
+    samples = SAMPLES if options.get("samples") is None else options["samples"]
+    with progress_bar("networks", samples * len(names)) as progress:
+        comparison = compare_upsampling(
+            options["generator"], names, samples, options.get("size") or SIZE, options.get("seed") or 0, progress
+        )
+    if json_path:
+        write_text(json_path, comparison.to_json())
+    _print(comparison)
+    if folder:
+        from featvis.plots import save_figure
+
+        path = save_figure(figure_of(comparison), folder / "generators.png")
+        click.echo(f"wrote {path} and {write_text(folder / 'generators.json', comparison.to_json())}")
+
+
+def figure_of(comparison: GeneratorComparison) -> Any:
+    """The figure of a comparison: pictures, profiles and numbers, a row for each variant."""
+    from featvis.plots.generators import GeneratorView, Value, generator_figure
+
+    views = []
+    for variant in comparison.variants:
+        values = {
+            **{f"E({p})": Value(*energy, variant.closed_form[p]) for p, energy in variant.energy.items()},
+            **{f"own E({p})": Value(*energy) for p, energy in variant.own_energy.items() if p == max(variant.energy)},
+            **{f"S({p})": Value(*comb) for p, comb in variant.signed_comb.items()},
+            "E(3)": Value(*variant.controls[3]),
+        }
+        pictures, profile = variant.pictures.numpy(), variant.profile.numpy()
+        views.append(GeneratorView(variant.name, description(variant), pictures, profile, values))
+    settings = comparison.settings
+    caption = (
+        f"{settings['generator']}: {settings['samples']} networks a row, {settings['latents']} pictures each, before tanh; seed "
+        f"{settings['seed']}. E: unevenness of the energy expected over networks, 0 is even. Own E: the mean over networks of each "
+        "one's own. S: share of a picture's variance that repeats with the period. E(3): a control, no layer makes that period."
+    )
+    return generator_figure(views, "Pictures of generators before any training", caption)
+
+
+def description(variant: UpsamplerEnergies) -> str:
+    """Which layers upsample how, in words."""
+    from featvis.zoo.generators import parse_upsampler
+
+    layers, smoothing = parse_upsampler(variant.name)
+    words = {
+        "deconv3": "transposed convolution 3x3, stride 2",
+        "deconv4": "transposed convolution 4x4, stride 2",
+        "subpixel": "sub-pixel convolution, random",
+        "icnr": "sub-pixel convolution, ICNR",
+        "nearest": "nearest-neighbour resize, then convolution",
+        "bilinear": "bilinear resize, then convolution",
+    }
+    where = "last two layers" if layers[-1] == layers[-2] else "last layer alone"
+    after = f"; then a {smoothing}x{smoothing} layer of stride 1" if smoothing else ""
+    return f"{where}: {words[layers[-1]]}{after}"
+
+
+def _names(given: str | Sequence[str]) -> list[str]:
+    texts = [given] if isinstance(given, str) else given
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def _print(comparison: GeneratorComparison) -> None:
+    periods = list(comparison.variants[0].energy)
+    rows = [
+        (
+            variant.name,
+            *(format_estimate(variant.energy[period]) for period in periods),
+            *(f"{variant.closed_form[period]:.4f}" for period in periods),
+            *(format_estimate(variant.own_energy[period]) for period in periods),
+            *(format_estimate(variant.signed_comb[period]) for period in periods),
+            format_estimate(variant.controls[3]),
+            format_estimate(variant.high_frequency_share),
+        )
+        for variant in comparison.variants
+    ]
+    columns = ("upsampling", *(f"{kind}({period})" for kind in ("E", "theory E", "own E", "S") for period in periods))
+    settings = comparison.settings
+    title = f"{settings['generator']}: {settings['samples']} networks with random weights each, {settings['latents']} pictures a network"
+    print_table(title, (*columns, "control E(3)", "high-frequency share"), rows)
+    click.echo(
+        "E: of the energy expected over networks. own E: the mean over networks of each one's own. S: signed comb of a picture."
+    )
