@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featvis.energy import CheckerboardEnergy, Energies, Estimate, fold
+from featvis.distributed import Group
+from featvis.energy import Energies, Estimate, fold
 from featvis.errors import FeatvisError
 from featvis.files import write_text
 from featvis.gradients import GradientEngine
+from featvis.loading import Loader
+from featvis.memory import LARGEST, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
 from featvis.models import Model
+from featvis.resume import Kept, State, pictures_hash, tensor_hash, weights_hash
 
 SCHEMA = "featvis.audit/1"
 PROFILE_SCHEMA = "featvis.profile/1"
@@ -99,11 +103,11 @@ class Audit:
     @classmethod
     def from_json(cls, text: str) -> Audit:
         """The audit that `to_json` wrote; raises FeatvisError for anything else."""
-        content = _document(text, SCHEMA, "an audit that `featvis audit --json` wrote")
+        content = read_document(text, SCHEMA, "an audit that `featvis audit --json` wrote")
         try:
             for name in _BY_PERIOD:
-                content[name] = {int(period): _estimate(entry) for period, entry in content[name].items()}
-            content["high_frequency_share"] = _estimate(content["high_frequency_share"])
+                content[name] = {int(period): estimate_of(entry) for period, entry in content[name].items()}
+            content["high_frequency_share"] = estimate_of(content["high_frequency_share"])
             content["mean_gradient_flatness"] = float(content["mean_gradient_flatness"])
             content["profile"] = tuple(tuple(float(value) for value in row) for row in content["profile"])
             content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
@@ -113,19 +117,20 @@ class Audit:
             raise FeatvisError(f"the audit is damaged ({type(error).__name__}: {error}); measure it again") from None
 
 
-def _estimate(entry: dict[str, Any]) -> Estimate:
+def estimate_of(entry: dict[str, Any]) -> Estimate:
+    """The Estimate of an object with the keys value and error."""
     error = entry["error"]
     return Estimate(float(entry["value"]), None if error is None else float(error))
 
 
 def _culprit(entry: dict[str, Any]) -> Culprit:
     lists = {name: tuple(int(number) for number in entry[name]) for name in ("kernel", "stride", "remainder")}
-    left = {int(period): _estimate(estimate) for period, estimate in entry["left"].items()}
+    left = {int(period): estimate_of(estimate) for period, estimate in entry["left"].items()}
     shares = {int(period): float(share) for period, share in entry["shares"].items()}
-    return Culprit(**{**entry, **lists, "measured": _estimate(entry["measured"]), "left": left, "shares": shares})
+    return Culprit(**{**entry, **lists, "measured": estimate_of(entry["measured"]), "left": left, "shares": shares})
 
 
-def _document(text: str, schema: str, expected: str) -> dict[str, Any]:
+def read_document(text: str, schema: str, expected: str) -> dict[str, Any]:
     """A JSON object of a schema, without that key."""
     try:
         content = json.loads(text)
@@ -177,7 +182,7 @@ def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:
             f"cannot read the profile {str(path)!r} ({type(error).__name__}); make one with --save-profile"
         ) from None
     try:
-        content = _document(text, PROFILE_SCHEMA, "a profile that `featvis audit --save-profile` wrote")
+        content = read_document(text, PROFILE_SCHEMA, "a profile that `featvis audit --save-profile` wrote")
         profile = torch.tensor(content["profile"], dtype=torch.float64)
         settings = dict(content["settings"])
     except FeatvisError as error:
@@ -201,42 +206,6 @@ def check_gradients(gradients: Tensor, names: Sequence[str], score: str) -> None
             )
 
 
-@dataclass
-class Loader:
-    """Batches of prepared pictures, read one batch at a time; remembers what it skipped and what there is to say of the files."""
-
-    model: Model
-    paths: Sequence[Path]
-    batch_size: int = 8
-    skip_bad: bool = False
-    skipped: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, list[int], list[str]]]:
-        """Batches (B, C, H, W) with the pictures' numbers and names. Raises FeatvisError for a bad picture unless skip_bad."""
-        pixels: list[Tensor] = []
-        numbers: list[int] = []
-        for number, path in enumerate(self.paths):
-            try:
-                picture, prepared = self.model.load(path)
-            except FeatvisError as error:
-                if not self.skip_bad:
-                    raise
-                self.skipped.append(str(error))
-                continue
-            self.notes.extend(f"{path.name}: {note}" for note in picture.notes)
-            pixels.append(prepared)
-            numbers.append(number)
-            if len(pixels) == self.batch_size:
-                yield self._batch(pixels, numbers)
-                pixels, numbers = [], []
-        if pixels:
-            yield self._batch(pixels, numbers)
-
-    def _batch(self, pixels: list[Tensor], numbers: list[int]) -> tuple[Tensor, list[int], list[str]]:
-        return self.model.normalise(torch.stack(pixels)), numbers, [self.paths[number].name for number in numbers]
-
-
 def audit_pictures(
     model: Model,
     paths: Sequence[Path],
@@ -244,49 +213,133 @@ def audit_pictures(
     method: str = "vanilla",
     compensation: str = "none",
     profile: Tensor | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = 8,
     seed: int = 0,
     skip_bad: bool = False,
+    *,
+    workers: int = 0,
+    until_error: float | None = None,
+    folder: str | Path | None = None,
+    save_every: int = 50,
+    resume: bool = False,
+    group: Group | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    watch: Callable[[Energies], None] = lambda energies: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Audit:
     """Measure the checkerboard in a model's gradients at pictures, in one pass and constant memory.
 
-    paths: picture files, as `find_pictures` gives them. profile: (P, P), for `equalise`. progress is called with the pictures done
-    so far. Raises FeatvisError for a bad picture (unless skip_bad: counted and said), a score that gives no gradient, and where
-    GradientEngine does.
+    paths: picture files, as `find_pictures` gives them. profile: (P, P), for `equalise`. batch_size: None for what fits into memory.
+    workers: processes that read pictures ahead. until_error: stop once the standard error of E(total stride) is this small. folder: where
+    what is done is kept, every save_every batches; resume: go on with what is kept there. group: the processes that share the
+    pictures, all of which return the same Audit. progress is called with the pictures done so far, watch with the energies of this
+    process every ten batches, stop after each batch: where it says so the run ends, with what is done kept.
+
+    Raises FeatvisError for a bad picture (unless skip_bad: counted and said), a score that gives no gradient, a folder with the audit of
+    another run, where it was stopped, and where GradientEngine does.
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise FeatvisError(f"a batch size of {batch_size}; give at least 1")
-    loader = Loader(model, paths, batch_size, skip_bad)
-    engine = GradientEngine(model, score, seed)
-    metric: CheckerboardEnergy | None = None
-    for images, numbers, names in loader:
-        attributions = engine.attribution(images, method, compensation, profile, numbers)
-        check_gradients(attributions, names, score)
-        metric = metric or CheckerboardEnergy(engine.total_stride)
-        metric.update(attributions, numbers)
-        progress(numbers[-1] + 1)
-    if metric is None:
-        first = loader.skipped[0] if loader.skipped else "none was given"
-        raise FeatvisError(f"none of {len(paths)} pictures could be read; the first: {first}")
+    group = group or Group()
+    if group.size > len(paths):
+        raise FeatvisError(f"{group.size} processes for {len(paths)} pictures; start at most one for each picture")
     settings = {
         **model.settings(),
+        "weights_hash": weights_hash(model.module),
         "score": score,
         "method": method,
         "compensation": compensation,
-        "batch_size": batch_size,
+        "profile": None if profile is None else tensor_hash(profile),
         "seed": seed,
         "skip_bad": skip_bad,
-        "prepared": engine.prepared,
-        "versions": {
-            "featvis": version("featvis"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
     }
-    return Audit.of(
-        metric.compute(),
-        skipped=tuple(loader.skipped),
-        notes=tuple(dict.fromkeys((*model.notes, *engine.notes, *loader.notes))),
-        settings=settings,
+    engine = GradientEngine(model, score, seed)
+    batch_size = batch_size or _fitting_batch(engine, model, group)
+    kept = Kept(
+        None if folder is None else Path(folder), {**settings, "pictures": pictures_hash(paths)}, len(paths), group
     )
+    state, left = kept.open(resume)
+    loader = Loader(model, paths, batch_size, skip_bad, workers, group.share(left))
+    halving = Halving()
+
+    def attribute(images: Tensor, numbers: list[int]) -> Tensor:
+        return engine.attribution(images, method, compensation, profile, numbers)
+
+    rounds = -(-len(left) // (batch_size * group.size))
+    started = len(paths) - len(left)
+    for number, (images, numbers, names) in enumerate(loader.rounds(rounds), start=1):
+        if numbers:
+            attributions = halving(attribute, images, numbers)
+            check_gradients(attributions, names, score)
+            state.metric_of(engine.total_stride).update(attributions, numbers)
+        state.take(loader.tried, loader.skipped, loader.notes)
+        progress(min(started + number * batch_size * group.size, len(paths)))
+        if stop():
+            kept.save(state)
+            raise FeatvisError(f"stopped after {int(state.done.sum())} of {len(paths)} pictures; {kept.told()}")
+        if number % save_every == 0:
+            kept.save(state)
+        if number % CHECK_EVERY == 0 and state.metric is not None:
+            watch(state.metric.compute())
+        if until_error is not None and number % CHECK_EVERY == 0 and _is_exact(kept.merged(state), until_error):
+            break
+    kept.save(state)
+    whole = kept.merged(state)
+    if whole.metric is None:
+        first = whole.skipped[0] if whole.skipped else "none was given"
+        raise FeatvisError(f"none of {len(paths)} pictures could be read; the first: {first}")
+    energies = whole.metric.compute()
+    if until_error is not None and (missing := len(whole.left())):
+        whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {until_error:g}")
+    kept.close()
+    return Audit.of(
+        energies,
+        skipped=tuple(whole.skipped),
+        notes=tuple(dict.fromkeys((*model.notes, *engine.notes, *halving.notes, *whole.notes))),
+        settings={
+            **settings,
+            "batch_size": batch_size,
+            "prepared": engine.prepared,
+            "processes": group.size,
+            "versions": {
+                "featvis": version("featvis"),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        },
+    )
+
+
+CHECK_EVERY = 10
+"""Batches between two looks at the standard error."""
+
+FEWEST_FOR_ERROR = 32
+"""Pictures below which a standard error is not trusted to end a run."""
+
+
+def _is_exact(state: State, error: float) -> bool:
+    """Whether E(total stride) is known this well."""
+    if state.metric is None:
+        return False
+    energies = state.metric.compute()
+    total = energies.energy.get(energies.total_stride)
+    return (
+        energies.pictures >= FEWEST_FOR_ERROR and total is not None and total.error is not None and total.error <= error
+    )
+
+
+def _fitting_batch(engine: GradientEngine, model: Model, group: Group) -> int:
+    """The batch size that fits into the memory of every process, from the gradients of one and of two pictures of noise."""
+    noise = model.normalise(torch.rand(2, *model.input_size, generator=torch.Generator().manual_seed(0)))
+    try:
+        engine(noise)
+        kept = kept_bytes(lambda: engine(noise)) - kept_bytes(lambda: engine(noise[:1]))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return 1
+    device = model.device
+    fitting = fitting_batch(
+        max(kept, 1), free_memory(device) // group.local_size, LARGEST.get(device.type, LARGEST["cpu"])
+    )
+    return -group.largest(-fitting)

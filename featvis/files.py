@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from featvis.errors import FeatvisError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def make_folder(path: str | Path) -> Path:
@@ -64,3 +68,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write text as UTF-8, whole or not at all."""
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+    """Write named tensors as safetensors, whole or not at all."""
+    from safetensors.torch import save
+
+    # As bytes, so that a full disk is an OSError like everywhere.
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))

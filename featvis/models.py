@@ -36,7 +36,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 @dataclass(frozen=True)
 class Model:
-    """A network and how pictures become its input.
+    """A network and how pictures become its input; spec: its name in what is printed and saved.
 
     input_size: (C, H, W). mean, std: one value, or one for each channel, for pixels in [0, 1]. resize: the shorter side before the
     centre crop to (H, W), None to keep it. labels: one for each logit, or None. weights: where they came from. notes: what a user
@@ -44,7 +44,7 @@ class Model:
     """
 
     module: nn.Module
-    spec: str
+    spec: str = "network"
     input_size: tuple[int, int, int] = (3, 224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featvis.commands.options import (
+    BatchSize,
     check_writable,
     format_estimate,
     gradient_options,
@@ -17,42 +22,160 @@ from featvis.commands.options import (
     print_table,
     progress_bar,
 )
+from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from featvis.audit import Audit
+    from featvis.energy import Energies
+    from featvis.models import Model
 
 
 @click.command()
 @model_options
 @gradient_options
 @click.option("--culprits", is_flag=True, help="Also find the layers that make it: the audit is repeated for each.")
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pictures at a time.")
+@click.option(
+    "--batch-size", type=BatchSize(), default="8", show_default=True, help="Pictures at a time; auto: what fits."
+)
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read ahead.")
+@click.option(
+    "--until-error", type=click.FloatRange(0, min_open=True), help="Stop once E(total stride) is known this well."
+)
+@click.option("--state", "folder", type=click.Path(), help="Keep what is done in this folder; deleted at the end.")
+@click.option("--save-every", type=click.IntRange(1), default=50, show_default=True, help="Batches between two saves.")
+@click.option("--resume", is_flag=True, help="Go on with what --state holds.")
+@click.option("--fail-above", type=float, help="Exit code 1 where E(total stride) minus two errors is above this.")
+@click.option("--baseline", type=click.Path(), help="Exit code 1 where an energy is above that of this --json file.")
 @click.option("--json", "json_path", type=click.Path(), help="Write the audit here.")
+@click.option("--html", "html_path", type=click.Path(), help="Write a page with verdict, gradients and numbers here.")
 @click.option("--save-profile", "profile_path", type=click.Path(), help="Write the phase profile here, for equalise.")
-def audit(culprits: bool, json_path: str | None, profile_path: str | None, **options: Any) -> None:
+@click.pass_context
+def audit(
+    context: click.Context,
+    culprits: bool,
+    fail_above: float | None,
+    baseline: str | None,
+    json_path: str | None,
+    html_path: str | None,
+    profile_path: str | None,
+    **options: Any,
+) -> None:
     """Measure the checkerboard in a model's input gradients at PICTURES (files, folders, globs), by period."""
     from featvis.audit import audit_pictures, save_profile
     from featvis.culprits import find_culprits
+    from featvis.distributed import joined
     from featvis.files import write_text
 
-    check_writable(json_path, profile_path)
+    check_writable(json_path, html_path, profile_path)
+    if options["resume"] and options["folder"] is None:
+        raise FeatvisError("--resume needs the folder of the unfinished audit; give it with --state")
+    before = None if baseline is None else _read_audit(baseline)
+    given = options["pictures"]
     paths = pictures_from(options)
-    model = model_from(options)
-    profile = profile_from(options)
-    compensation = options.pop("compensate")
-    with progress_bar("audit", len(paths)) as progress:
-        result = audit_pictures(model, paths, compensation=compensation, profile=profile, progress=progress, **options)
+    with joined() as group, stop_signals() as stop:
+        if culprits and group.size > 1:
+            raise FeatvisError("--culprits runs in one process; leave it out under torchrun")
+        if group.size > 1 and options["device"] == "auto":
+            options["device"] = group.device
+        model = model_from(options)
+        profile = profile_from(options)
+        options["compensation"] = options.pop("compensate")
+        with audit_bar(len(paths), shown=group.leads) as (progress, watch):
+            result = audit_pictures(
+                model, paths, profile=profile, group=group, progress=progress, watch=watch, stop=stop, **options
+            )
+    if not group.leads:
+        return
     if culprits:
-        with progress_bar("culprits", 2 * -(-len(paths) // options["batch_size"])) as progress:
+        with progress_bar("culprits", 2 * -(-len(paths) // result.settings["batch_size"])) as progress:
             found, notes = find_culprits(model, paths, result, progress)
         result = replace(result, culprits=found, notes=(*result.notes, *notes))
     if json_path:
         write_text(json_path, result.to_json())
     if profile_path:
         save_profile(result, profile_path)
+    if html_path:
+        _write_page(html_path, result, model, paths, given)
     print_audit(result, model.spec)
     if result.culprits:
         print_culprits(result)
+    _judge(context, result, fail_above, before)
+
+
+def _write_page(path: str, result: Audit, model: Model, paths: list[Path], given: tuple[str, ...]) -> None:
+    from featvis.report import picture_views, write_report
+    from featvis.report.words import command_of
+
+    write_report(path, result, pictures=picture_views(model, paths, result), command=command_of(result, given))
+
+
+def _read_audit(path: str) -> Audit:
+    """The audit in a file; raises FeatvisError that names it."""
+    from featvis.audit import Audit
+
+    try:
+        return Audit.from_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeatvisError(
+            f"cannot read the baseline {path!r} ({type(error).__name__}); make one with --json"
+        ) from None
+    except FeatvisError as error:
+        raise FeatvisError(f"{path!r}: {error}") from None
+
+
+def _judge(context: click.Context, result: Audit, limit: float | None, baseline: Audit | None) -> None:
+    """Print what fails, and end with exit code 1 where something does."""
+    from featvis.gate import exceeded, grown
+
+    failures = [] if limit is None else exceeded(result, limit)
+    failures += [] if baseline is None else grown(result, baseline)
+    for failure in failures:
+        click.echo(f"failed: {failure}")
+    if failures:
+        context.exit(1)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Whether the run was asked to end, by Ctrl-C or by another process; a second time ends it at once."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], Callable[[Energies], None]]]:
+    """A progress bar with pictures, rate, remaining time and the energy so far; nothing where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        task = bar.add_task("audit", total=total, rate="")
+
+        def progress(done: int) -> None:
+            speed = bar.tasks[task].speed
+            bar.update(task, completed=done, rate="" if speed is None else f"{speed:.1f} pictures/s")
+
+        def watch(energies: Energies) -> None:
+            estimate = energies.energy.get(energies.total_stride)
+            if estimate is not None:
+                bar.update(task, description=f"E({energies.total_stride}) = {format_estimate(estimate)}")
+
+        yield progress, watch
 
 
 def profile_from(options: dict[str, Any]) -> Any:

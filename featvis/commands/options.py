@@ -27,10 +27,14 @@ class Registry(click.Choice):
     """A choice among the keys of a registry, read from its module's source, so that help need not import torch."""
 
     def __init__(self, module: str, name: str) -> None:
-        found = importlib.util.find_spec(module)
+        top, *rest = module.split(".")
+        found = importlib.util.find_spec(top)
         assert found is not None
         assert found.origin is not None
-        tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+        # The packages between are not looked up: that would import them.
+        place = Path(found.origin).parent.joinpath(*rest) if rest else Path(found.origin)
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         literal = next(
             node.value
             for node in tree.body
@@ -66,11 +70,28 @@ class Size(click.ParamType):
         return int(parts[0]), int(parts[-1])
 
 
+class BatchSize(click.ParamType):
+    """Pictures at a time, or None for "auto"."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is not a batch size; give a number from 1 on, or auto", parameter, context)
+        return int(value)
+
+
 def model_options(command: Command) -> Command:
     """The model argument and everything that `load_model` takes."""
+    return click.argument("spec", metavar="MODEL")(network_options(command))
+
+
+def network_options(command: Command) -> Command:
+    """Everything that `load_model` takes beside the spec."""
     for option in reversed(
         (
-            click.argument("spec", metavar="MODEL"),
             click.option(
                 "--weights", help="A torchvision enum name, DEFAULT, none (random), or a .pth / .safetensors file."
             ),

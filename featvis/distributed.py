@@ -1,0 +1,102 @@
+"""Several processes on one set of pictures, as `torchrun` starts them: which one this is, and what all of them say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as processes
+from torch import Tensor
+
+from featvis.errors import FeatvisError
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others; each must get its pictures done in this time."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One process of several: its rank, how many there are, and the same for its own machine; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that prints and writes."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> str:
+        """The device that `auto` means here: one GPU for each process of a machine, where it has enough of them."""
+        return f"cuda:{self.local_rank}" if torch.cuda.device_count() >= self.local_size else "auto"
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of what is to be done: every `size`-th item."""
+        return items[self.rank :: self.size]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of all processes' values."""
+        total = values.clone()
+        if self.size > 1:
+            with _one_line():
+                processes.all_reduce(total)
+        return total
+
+    def largest(self, value: int) -> int:
+        """The largest of all processes' numbers."""
+        total = torch.tensor(value)
+        if self.size > 1:
+            with _one_line():
+                processes.all_reduce(total, processes.ReduceOp.MAX)
+        return int(total)
+
+    def gather(self, content: Any) -> list[Any]:
+        """What each process gave, in the order of ranks; plain data only, it travels as JSON."""
+        if self.size == 1:
+            return [content]
+        text = torch.frombuffer(bytearray(json.dumps(content).encode()), dtype=torch.uint8)
+        texts = torch.zeros(self.size, self.largest(len(text)), dtype=torch.uint8)
+        texts[self.rank, : len(text)] = text
+        return [json.loads(bytes(row.tolist()).rstrip(b"\0")) for row in self.sum(texts)]
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Group]:
+    """The group that `torchrun` started this process in, left at the end; a group of one where it was started by itself.
+
+    Raises FeatvisError where the others cannot be reached.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        yield Group()
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    with _one_line():
+        processes.init_process_group(backend, timeout=PATIENCE)
+    try:
+        local = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        yield Group(processes.get_rank(), size, *local)
+    finally:
+        processes.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise FeatvisError(
+            f"another process of this run ended or cannot be reached ({first}); start the run again"
+        ) from None
