@@ -1,6 +1,7 @@
-"""Train the zoo's CIFAR-10 classifier with 3x3 stride-2 convolutions.
+"""Train a CIFAR-10 classifier of the zoo; the twins differ in how they downsample and in nothing else.
 
     python experiments/train_classifier.py cifar10_jpeg.zip --out build/cifar-k3s2
+    python experiments/train_classifier.py cifar10_jpeg.zip --out build/twins --twins all --epochs 24 --bfloat16
 
 Resumable (a checkpoint after each epoch) and deterministic given the seed and the machine. Random crops move the
 pictures against their own 8x8 JPEG grid, so that no pixel phase is favoured. Writes `log.csv`, one row an epoch, and at the
@@ -22,12 +23,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from featvis.zoo.classifiers import StridedClassifier
+from featvis.zoo.classifiers import DOWNSAMPLING, StridedClassifier
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = torch.tensor((0.4914, 0.4822, 0.4465)).view(3, 1, 1)
 STD = torch.tensor((0.2470, 0.2435, 0.2616)).view(3, 1, 1)
 PADDING = 4
+TWIN_WIDTHS = (32, 64, 96)
 COLUMNS = ("epoch", "train_loss", "test_accuracy", "seconds")
 
 
@@ -39,6 +41,10 @@ def read_split(archive: Path, split: str) -> tuple[Tensor, Tensor]:
             pictures.append(np.asarray(Image.open(io.BytesIO(files.read(name))).convert("RGB")))
             classes.append(CLASSES.index(name.split("/")[1]))
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), torch.tensor(classes)
+
+
+Data = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Training pictures and classes, test pictures and classes."""
 
 
 def normalise(pictures: Tensor) -> Tensor:
@@ -68,11 +74,12 @@ def accuracy(model: nn.Module, pictures: Tensor, classes: Tensor) -> float:
     return correct / len(classes)
 
 
-def train(archive: Path, out: Path, epochs: int, batch_size: int, seed: int) -> None:
-    torch.manual_seed(seed)
-    pictures, classes = read_split(archive, "train")
-    test_pictures, test_classes = read_split(archive, "test")
-    model = StridedClassifier().to(memory_format=torch.channels_last)
+def train(model: nn.Module, data: Data, out: Path, epochs: int, batch_size: int, seed: int, bfloat16: bool) -> None:
+    """Train from the checkpoint in `out` on, or from the start; nothing is done where the weights are there."""
+    if (out / "weights.safetensors").exists():
+        return
+    pictures, classes, test_pictures, test_classes = data
+    model = model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     steps = len(pictures) // batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.3, total_steps=epochs * steps, pct_start=0.25)
@@ -94,7 +101,9 @@ def train(archive: Path, out: Path, epochs: int, batch_size: int, seed: int) -> 
         order = torch.randperm(len(pictures), generator=generator)[: steps * batch_size]
         model.train()
         for chosen in order.split(batch_size):
-            loss = loss_function(model(normalise(augment(pictures[chosen], generator))), classes[chosen])
+            batch = normalise(augment(pictures[chosen], generator))
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                loss = loss_function(model(batch), classes[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -118,25 +127,52 @@ def train(archive: Path, out: Path, epochs: int, batch_size: int, seed: int) -> 
         torch.save(state, checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").replace(checkpoint)
 
-    with (out / "log.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
     half = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
     }
-    save_file(half, out / "weights.safetensors")
     model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in half.items()})
-    print(f"accuracy with float16 weights: {accuracy(model, test_pictures, test_classes):.4f}")
+    print(f"accuracy with float16 weights: {accuracy(model, test_pictures, test_classes):.4f}", flush=True)
+    with (out / "log.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    save_file(half, out / "weights.safetensors")
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--out", type=Path, default=Path("build/cifar-k3s2"))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0", help="Comma-separated; without --twins only the first.")
+    parser.add_argument("--twins", help=f"all, or comma-separated: {', '.join(DOWNSAMPLING)}; a folder each.")
+    parser.add_argument("--bfloat16", action="store_true", help="Convolutions in bfloat16: half the time.")
     arguments = parser.parse_args()
-    train(arguments.archive, arguments.out, arguments.epochs, arguments.batch_size, arguments.seed)
+    data = (*read_split(arguments.archive, "train"), *read_split(arguments.archive, "test"))
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    if arguments.twins is None:
+        torch.manual_seed(seeds[0])
+        train(
+            StridedClassifier(),
+            data,
+            arguments.out,
+            arguments.epochs,
+            arguments.batch_size,
+            seeds[0],
+            arguments.bfloat16,
+        )
+        return
+    names = list(DOWNSAMPLING) if arguments.twins == "all" else arguments.twins.split(",")
+    for seed in seeds:
+        for name in names:
+            torch.manual_seed(seed)
+            twin = StridedClassifier(TWIN_WIDTHS, downsampling=name)
+            out = arguments.out / f"{name}-{seed}"
+            print(out, flush=True)
+            train(twin, data, out, arguments.epochs, arguments.batch_size, seed, arguments.bfloat16)
+
+
+if __name__ == "__main__":
+    main()
