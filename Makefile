@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 
-.PHONY: demo test lint bench zoo census clean
+.PHONY: demo test lint package bench zoo census generators style fixes backward-fixes dream-jitter duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -19,12 +19,23 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Builds wheel and sdist, installs the wheel into an empty environment and runs it there.
+package: $(INSTALLED)
+	rm -rf build/package && mkdir -p build/package
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('build/package'); build_meta.build_wheel('build/package')"
+	$(PYTHON) -m venv build/package/environment
+	build/package/environment/bin/pip install --quiet --disable-pip-version-check --constraint requirements.txt build/package/*.whl
+	cd build/package && environment/bin/featvis demo --out demo
+
 # Compares with other tools in one run; results go to benchmarks/results.
 bench: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/dream.py
+	$(BIN)/python benchmarks/monitor.py
+	$(BIN)/python benchmarks/scaling.py $(DATA)/cifar10_jpeg.zip
 
 # Trains the shipped network again, from the CIFAR-10 archive in $(DATA).
 zoo: $(INSTALLED)
@@ -33,6 +44,25 @@ zoo: $(INSTALLED)
 # Predicted beside measured checkerboard of every torchvision classifier, with random weights; resumes where it stopped.
 census: $(INSTALLED)
 	$(BIN)/python experiments/census.py
+
+# Studies; each writes its results, a figure and nothing else. The ones that need third-party weights take them from $(DATA).
+generators: $(INSTALLED)
+	$(BIN)/python experiments/random_generators.py
+
+style: $(INSTALLED)
+	$(BIN)/python experiments/style_transfer.py --weights $(DATA)/weights/style_udnie.pth --pictures $(DATA)/images/set14
+
+fixes: $(INSTALLED)
+	$(BIN)/python experiments/fixes.py
+
+backward-fixes: $(INSTALLED)
+	$(BIN)/python experiments/backward_fixes.py $(DATA)/images/imagenet --weights $(DATA)/weights/mobilenet_v2_imagenet.pth
+
+dream-jitter: $(INSTALLED)
+	$(BIN)/python experiments/dream_jitter.py $(DATA)/images/imagenet --weights $(DATA)/weights/mobilenet_v2_imagenet.pth
+
+duel: $(INSTALLED)
+	$(BIN)/python experiments/gan_duel.py $(DATA)/cifar10_jpeg.zip --seeds 6
 
 $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -19,7 +19,7 @@ from featvis.errors import FeatvisError
 from featvis.files import write_text
 from featvis.gradients import GradientEngine
 from featvis.loading import Loader
-from featvis.memory import LARGEST, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
+from featvis.memory import ENOUGH, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
 from featvis.models import Model
 from featvis.resume import Kept, State, pictures_hash, tensor_hash, weights_hash
 
@@ -339,7 +339,5 @@ def _fitting_batch(engine: GradientEngine, model: Model, group: Group) -> int:
             raise
         return 1
     device = model.device
-    fitting = fitting_batch(
-        max(kept, 1), free_memory(device) // group.local_size, LARGEST.get(device.type, LARGEST["cpu"])
-    )
+    fitting = fitting_batch(max(kept, 1), free_memory(device) // group.local_size, ENOUGH.get(device.type))
     return -group.largest(-fitting)

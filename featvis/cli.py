@@ -14,7 +14,22 @@ import click
 from featvis import __version__
 from featvis.errors import FeatvisError
 
-COMMANDS = ("layers", "grad", "audit", "overlap", "predict", "demo")
+COMMANDS = (
+    "layers",
+    "grad",
+    "audit",
+    "overlap",
+    "linear",
+    "predict",
+    "fix",
+    "compare",
+    "dream",
+    "discriminator",
+    "generator",
+    "images",
+    "report",
+    "demo",
+)
 
 
 class _Commands(click.Group):

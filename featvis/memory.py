@@ -18,8 +18,11 @@ SHARE = 0.5
 WORKING = 2.0
 """Peak memory of a gradient, in units of what its forward pass keeps; measured .8 to 1.6 on eight networks of torchvision."""
 
-LARGEST = {"cpu": 32, "cuda": 256}
-"""Larger batches bring no speed there."""
+LARGEST = 256
+"""Pictures; larger batches bring no speed."""
+
+ENOUGH = {"cpu": 2**30}
+"""Bytes of a batch above which it brings no more speed on a device."""
 
 _MEMINFO = Path("/proc/meminfo")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"))
@@ -53,10 +56,11 @@ def kept_bytes(run: Callable[[], Any]) -> int:
     return sum(sizes.values())
 
 
-def fitting_batch(kept: int, free: int, largest: int) -> int:
-    """The largest power of two of pictures that fits; at least 1. kept: bytes for each picture; free: bytes."""
+def fitting_batch(kept: int, free: int, enough: int | None = None) -> int:
+    """The largest power of two of pictures that fits; at least 1. kept: bytes for each picture; free, enough: bytes."""
+    most = free * SHARE if enough is None else min(free * SHARE, enough)
     size = 1
-    while 2 * size <= largest and 2 * size * kept * WORKING <= free * SHARE:
+    while 2 * size <= LARGEST and 2 * size * kept * WORKING <= most:
         size *= 2
     return size
 

@@ -113,7 +113,7 @@ def test_it_stops_when_the_error_is_small_enough(model, paths):
 
 def test_an_automatic_batch_changes_nothing_but_itself(model, paths):
     fixed, automatic = (audit_pictures(model, paths, batch_size=size, skip_bad=True) for size in (8, None))
-    assert automatic.settings["batch_size"] == 32
+    assert automatic.settings["batch_size"] == 256
     assert automatic.energy[4] == pytest.approx(fixed.energy[4], rel=1e-9)
 
 

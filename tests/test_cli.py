@@ -77,8 +77,8 @@ def test_every_command_and_option_has_help(name, command):
 
 
 def test_every_file_of_a_command_is_listed():
-    files = {path.stem for path in (CHECKOUT / "featvis" / "commands").glob("*.py")} - {"__init__", "options"}
-    assert files == set(cli.COMMANDS)
+    files = (CHECKOUT / "featvis" / "commands").glob("*.py")
+    assert {path.stem for path in files if "@click.command()" in path.read_text()} == set(cli.COMMANDS)
 
 
 def test_registries_are_read_as_they_are():

@@ -15,21 +15,47 @@ PACKAGE = CHECKOUT / "featvis"
 
 FLOORS = (
     ("cellar", "__init__ errors"),
-    ("ground", "files compat modules grids estimates windows layers"),
-    ("floor 0", "energy overlap conversions linear images checkpoints exported factories methods tracing zoo"),
-    ("floor 1", "models preparation gradients propagation predict transforms objectives fixes backward surgery"),
-    ("floor 2", "audit culprits faithfulness compare generators dream gan"),
-    ("floor 3", "plots report"),
+    ("ground", "files compat modules grids estimates windows changes costs layers distributed memory"),
+    (
+        "floor 0",
+        "energy overlap conversions linear images checkpoints exported factories methods transforms parameterisations tracing zoo dcgan",
+    ),
+    (
+        "floor 1",
+        "models loading resume drift preparation gradients propagation predict ascent activations objectives fixes backward surgery",
+    ),
+    (
+        "floor 2",
+        "audit culprits repair faithfulness comparison compare generators recipe render dream dream_comparison gan",
+    ),
+    ("floor 3", "plots report gate testing"),
     ("floor 4", "cli commands"),
     ("roof", "__main__"),
 )
 """Rooms by floor; a folder is one room. Imports go strictly downward, and rooms of one floor do not import each other."""
 
 STAIRS = {
+    ("loading", "models"): "a Model knows how a picture becomes its input",
+    ("testing", "gate"): "one meaning of above a limit",
     ("gradients", "models"): "an engine takes a Model as well as a module, for its labels",
+    ("objectives", "models"): "a text may name a class by the Model's labels",
+    ("dream_comparison", "dream"): "the same dream, again and again",
+    ("activations", "preparation"): "the form of the network that an objective reads",
+    ("render", "recipe"): "does what was chosen",
+    ("render", "audit"): "equalises with the profile that an audit expects",
+    ("dream", "recipe"): "takes the choices",
+    ("dream", "render"): "the loop, kept apart from what goes in and comes out",
     ("gradients", "preparation"): "the form of the network that the engine runs",
     ("predict", "propagation"): "the rules of each operation, kept apart from the walk over them",
+    ("report", "plots"): "the colours, spectra and number words of the figures",
+    ("surgery", "fixes"): "the registry of what changes the forward pass",
+    ("surgery", "backward"): "and of what changes the backward pass alone",
+    ("gan", "audit"): "an audit for each kind of picture",
+    ("gan", "culprits"): "the same search, at samples",
     ("culprits", "audit"): "audits again, with one layer made even",
+    ("comparison", "audit"): "a row holds an audit, and is written and read as one",
+    ("compare", "audit"): "the same loader and checks, and an audit for each variant",
+    ("compare", "comparison"): "what a run over the variants fills in",
 }
 """Imports within one floor, all there are, and why."""
 

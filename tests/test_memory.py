@@ -14,10 +14,17 @@ def test_kept_bytes_of_a_known_computation():
 
 
 @pytest.mark.parametrize(
-    ("kept", "free", "size"), [(100, 800, 2), (100, 799, 1), (100, 10**9, 32), (10**9, 10**6, 1), (1, 16, 4)]
+    ("kept", "free", "enough", "size"),
+    [
+        (100, 800, None, 2),
+        (100, 799, None, 1),
+        (100, 10**9, None, 256),
+        (100, 10**9, 1600, 8),
+        (10**9, 10**6, None, 1),
+    ],
 )
-def test_the_largest_power_of_two_that_fits(kept, free, size):
-    assert fitting_batch(kept, free, 32) == size
+def test_the_largest_power_of_two_that_fits(kept, free, enough, size):
+    assert fitting_batch(kept, free, enough) == size
 
 
 def test_free_memory_is_plausible():

@@ -1,0 +1,174 @@
+"""How an audit scales: with picture size, batch, number of pictures and processes; its start-up time and peak memory.
+
+    python benchmarks/scaling.py ../shared/data/cifar10_jpeg.zip
+
+The pictures are the archive's test split, 10,000 of 32 x 32; the network is zoo:cifar-k3s2. The bound is two inference passes of the
+prepared network over pictures that are in memory already. Whole runs are children, so that their start-up and memory count. Writes
+benchmarks/results/scaling.json and docs/scaling.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from featvis.audit import audit_pictures
+from featvis.files import write_text
+from featvis.gradients import GradientEngine
+from featvis.images import find_pictures
+from featvis.models import Model, load_model
+from featvis.modules import copy_module
+from featvis.plots import save_figure
+from featvis.preparation import prepare_network
+from featvis.tracing import trace
+
+RESULTS = Path(__file__).parent / "results" / "scaling.json"
+FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
+SPEC = "zoo:cifar-k3s2"
+COUNTS = (10, 100, 1000, 10_000)
+SIZES = (64, 128, 256, 512, 1024)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+ROUNDS = 3
+
+
+def inference(model: Model, images: torch.Tensor) -> Callable[[], None]:
+    """One inference pass of the prepared network."""
+    network = prepare_network(copy_module(model.module), trace(model.module, images[:1]))
+    images = images.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run() -> None:
+        network(images)
+
+    return run
+
+
+def medians(contestants: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median seconds of each, in alternating rounds after one to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for round_ in range(ROUNDS + 1):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if round_:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def gradient_over_two_inferences(model: Model, batch: int, size: int) -> dict[str, float]:
+    """Pictures a second, and the time of a gradient relative to two inference passes."""
+    images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    engine = GradientEngine(model)
+    times = medians({"gradient": lambda: engine(images), "inference": inference(model, images)})
+    return {"pictures_a_second": batch / times["gradient"], "ratio": times["gradient"] / (2 * times["inference"])}
+
+
+def child(arguments: list[str], environment: dict[str, str] | None = None) -> dict[str, float]:
+    """Wall seconds of a process, and the peak memory of the largest of it and its own children, in MiB."""
+    code = (
+        "import json, resource, subprocess, sys, time; t = time.perf_counter(); "
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
+        "print(json.dumps([time.perf_counter() - t, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **(environment or {})})
+    seconds, peak = json.loads(done.stdout)
+    return {"seconds": seconds, "peak_mib": peak / 1024}
+
+
+def featvis(*arguments: Any) -> list[str]:
+    return [sys.executable, "-m", "featvis", *map(str, arguments)]
+
+
+def throughput(model: Model, folder: Path) -> dict[str, Any]:
+    """An audit of all pictures in this process beside two inference passes over as many in memory."""
+    paths = find_pictures([str(folder)])
+    images = torch.stack([model.load(path)[1] for path in paths[:256]])
+    one = inference(model, model.normalise(images))
+
+    def bound() -> None:
+        for _ in range(2 * (len(paths) // 256)):
+            one()
+
+    contestants: dict[str, Callable[[], object]] = {"bound": bound}
+    for workers in (0, 1, 2):
+        contestants[f"audit, {workers} workers"] = lambda workers=workers: audit_pictures(
+            model, paths, batch_size=None, workers=workers
+        )
+    times = medians(contestants)
+    ratios = {name: seconds / times["bound"] for name, seconds in times.items()}
+    return {"pictures": len(paths), "seconds": times, "over_bound": ratios}
+
+
+def draw(result: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for place, (name, label) in zip(axes, (("size", "side, pixels"), ("batch", "pictures in a batch")), strict=False):
+        rows = result[name]
+        place.plot([int(key) for key in rows], [row["ratio"] for row in rows.values()], "o-")
+        place.axhline(1, color="0.6", linewidth=0.8)
+        place.set_xscale("log", base=2)
+        place.set(xlabel=label, ylabel="gradient / two inferences", ylim=(0, None))
+    rows = result["pictures"]
+    axes[2].plot([int(key) for key in rows], [row["peak_mib"] for row in rows.values()], "o-")
+    axes[2].set_xscale("log")
+    axes[2].set(xlabel="pictures in an audit", ylabel="peak memory, MiB", ylim=(0, None))
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    archive = parser.parse_args().archive
+    torch.set_num_threads(2)
+    model = load_model(SPEC)
+    with tempfile.TemporaryDirectory() as scratch:
+        with zipfile.ZipFile(archive) as files:
+            files.extractall(scratch, [name for name in files.namelist() if name.startswith("test/")])
+        folder = Path(scratch) / "test"
+        audit = featvis("audit", SPEC, folder, "--batch-size", "auto")
+        ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+        result = {
+            "command": f"python benchmarks/scaling.py {archive}",
+            "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+            "setting": {"model": SPEC, "rounds": ROUNDS},
+            "throughput": throughput(model, folder),
+            "size": {
+                side: gradient_over_two_inferences(model, max(1, 64 * 64 * 16 // side**2), side) for side in SIZES
+            },
+            "batch": {batch: gradient_over_two_inferences(model, batch, 32) for batch in BATCHES},
+            "pictures": {count: child([*audit, "--limit", str(count)]) for count in COUNTS},
+            "processes": {
+                count: child([*ranks, str(count), *audit[1:]], {"OMP_NUM_THREADS": str(2 // count)}) for count in (1, 2)
+            },
+            "start": {
+                "featvis --help": child(featvis("--help")),
+                "import featvis": child([sys.executable, "-c", "import featvis"]),
+                "audit of 8 pictures": child([*audit, "--limit", "8"]),
+            },
+            "peak_mib_of_this_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+    RESULTS.parent.mkdir(exist_ok=True)
+    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
+    save_figure(draw(result), FIGURE)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

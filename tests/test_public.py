@@ -1,0 +1,46 @@
+"""The public names: these and no others, each there, documented and typed."""
+
+import inspect
+from importlib.resources import files
+
+import featvis
+
+NAMES = """
+Audit BlurPool1d BlurPool2d Change CheckerboardEnergy Comparison Dream Energies Estimate FIXES Faithfulness FeatvisError Fix
+GradientEngine L2Pool1d L2Pool2d MaxBlurPool1d MaxBlurPool2d Model ResizeConv1d ResizeConv2d SmoothHold1d SmoothHold2d
+SmoothingDeconv1d SmoothingDeconv2d SubPixelConv1d SubPixelConv2d UnshuffleConv1d UnshuffleConv2d Variant ZOO __version__
+audit_discriminator audit_generator audit_picture_files audit_pictures checkerboard_energy compare_upsampling
+compare_variants find_culprits find_pictures icnr_ input_gradient load_model operate parse_objective phase_profile
+"""
+"""A name that goes away is deprecated first: see docs/stability.md."""
+
+
+def test_the_public_names_are_these():
+    assert sorted(featvis.__all__) == sorted(NAMES.split())
+
+
+def test_each_is_there_and_documented():
+    for name in featvis.__all__:
+        value = getattr(featvis, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), name
+            assert value.__module__.startswith("featvis."), name
+
+
+def test_functions_say_all_their_types():
+    for name in featvis.__all__:
+        value = getattr(featvis, name)
+        if inspect.isfunction(value):
+            signature = inspect.signature(value)
+            annotations = [one.annotation for one in signature.parameters.values()]
+            assert inspect.Signature.empty not in [*annotations, signature.return_annotation], name
+
+
+def test_the_package_is_typed():
+    assert files("featvis").joinpath("py.typed").is_file()
+
+
+def test_no_name_hides_a_module():
+    """A function with the name of a module would be replaced by the module as soon as something imports it."""
+    modules = {path.name.removesuffix(".py") for path in files("featvis").iterdir()}
+    assert modules.isdisjoint(featvis.__all__)
