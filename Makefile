@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

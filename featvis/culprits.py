@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,28 +20,34 @@ from featvis.models import Model
 from featvis.predict import predict
 from featvis.tracing import LayerRow
 
+Batches = Iterable[tuple[Tensor, list[int], list[str]]]
+"""Prepared pictures (B, C, H, W) with their numbers and names, batch after batch, as often as they are asked for."""
+
 EMPTY = 0.01
 """A phase with less than this share of the mean energy cannot be divided even; its neighbours are spread over it."""
 
 
 def find_culprits(
     model: Model,
-    paths: Sequence[Path],
+    pictures: Sequence[Path] | Batches,
     baseline: Audit,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[tuple[Culprit, ...], tuple[str, ...]]:
     """The layers that change the resolution, by the energy that goes when their backward pass alone is made even; and notes.
 
-    baseline: the audit of the plain gradient of this model at these pictures. The forward pass is the same in every repetition; the
-    gradient that a layer sends to its input is divided by the root of its own phase profile, channel by channel, measured at the same
-    pictures, or spread over its stride where whole phases are empty. progress is called with the batches done, of two passes.
+    pictures: files, or prepared batches. baseline: the audit of the plain gradient of this model at these pictures. The forward pass is
+    the same in every repetition; the gradient that a layer sends to its input is divided by the root of its own phase profile, channel
+    by channel, measured at the same pictures, or spread over its stride where whole phases are empty. progress is called with the
+    batches done, of two passes.
 
     Raises FeatvisError where the baseline is of another method or compensation.
     """
     settings = baseline.settings
     if (settings["method"], settings["compensation"]) != ("vanilla", "none"):
         raise FeatvisError("culprits are found in the plain gradient; leave --method and --compensate out")
-    loader = Loader(model, paths, settings["batch_size"], skip_bad=True)
+    loader = (
+        Loader(model, pictures, settings["batch_size"], skip_bad=True) if isinstance(pictures, Sequence) else pictures
+    )
     engine = GradientEngine(model, settings["score"], settings["seed"])
     watchers: dict[str, _Watcher] = {}
     handles: list[RemovableHandle] = []

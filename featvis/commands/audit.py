@@ -22,6 +22,7 @@ from featvis.commands.options import (
     print_table,
     progress_bar,
 )
+from featvis.commands.report import command_line
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ def audit(
     if options["resume"] and options["folder"] is None:
         raise FeatvisError("--resume needs the folder of the unfinished audit; give it with --state")
     before = None if baseline is None else _read_audit(baseline)
-    given = options["pictures"]
     paths = pictures_from(options)
     with joined() as group, stop_signals() as stop:
         if culprits and group.size > 1:
@@ -95,18 +95,17 @@ def audit(
     if profile_path:
         save_profile(result, profile_path)
     if html_path:
-        _write_page(html_path, result, model, paths, given)
+        _write_page(html_path, result, model, paths, command_line(context))
     print_audit(result, model.spec)
     if result.culprits:
         print_culprits(result)
     _judge(context, result, fail_above, before)
 
 
-def _write_page(path: str, result: Audit, model: Model, paths: list[Path], given: tuple[str, ...]) -> None:
+def _write_page(path: str, result: Audit, model: Model, paths: list[Path], command: str) -> None:
     from featvis.report import picture_views, write_report
-    from featvis.report.words import command_of
 
-    write_report(path, result, pictures=picture_views(model, paths, result), command=command_of(result, given))
+    write_report(path, result, pictures=picture_views(model, paths, result), command=command)
 
 
 def _read_audit(path: str) -> Audit:

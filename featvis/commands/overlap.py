@@ -30,7 +30,8 @@ LONGEST = 64
     help="Positions at the coarsest end: 8, or rows x columns, 6x4.",
 )
 @click.option("--png", type=click.Path(dir_okay=False), help="Also draw the overlap to this file.")
-def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None) -> None:
+@click.option("--html", type=click.Path(dir_okay=False), help="Also write the explorer, a page with sliders, here.")
+def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None, html: str | None) -> None:
     """Count how many windows read each pixel and predict the checkerboard that follows.
 
     Each STAGE is kernel,stride[,padding[,dilation[,output_padding]]], from the pixels to the score; where the axes
@@ -40,9 +41,14 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None)
     \b
     featvis overlap 3,2,1 3,2,1
     featvis overlap 3,2 --dims 1 --positions 8
+    featvis overlap 3,2,1 3,2,1 --html explorer.html
     """
     from featvis import overlap as closed_form
+    from featvis.commands.options import check_writable
     from featvis.errors import FeatvisError
+    from featvis.files import write_text
+
+    check_writable(png, html)
 
     rows, columns = closed_form.parse_stack(stages)
     down, across = closed_form.parse_pair(positions, "--positions")
@@ -50,6 +56,7 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None)
         given = f"{' '.join(stages)} with --positions {positions}"
         raise FeatvisError(f"rows and columns differ in {given}, but --dims is 1; give one number each, or --dims 2")
 
+    page = "" if html is None else _explorer(rows, columns, dims)
     stacks = [rows, columns][:dims]
     counts = [closed_form.counts(rows, down), closed_form.counts(columns, across)][:dims]
     energies = closed_form.energies_by_period(*stacks)
@@ -82,6 +89,14 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None)
         values = {period: float(value) for period, value in energies.items()}
         figure = plots.overlap_figure(counts[0], picture, values, f"Overlap of {', '.join(names)}")
         click.echo(f"\nwrote {plots.save_figure(figure, png)}")
+    if html is not None:
+        click.echo(f"\nwrote {write_text(html, page)}")
+
+
+def _explorer(rows: Stack, columns: Stack, dims: int) -> str:
+    from featvis.report import explorer_html
+
+    return explorer_html(rows, columns, dims)
 
 
 def _table(axes: list[np.ndarray]) -> str:
