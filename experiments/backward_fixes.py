@@ -100,7 +100,7 @@ ROWS = (
     "backward-blur, one average",
 )  # fmt: skip
 TRIALS: dict[str, Fix] = {
-    **{f"blur, {boxes} averages": blur(boxes) for boxes in (1, 2, 3, 4)},
+    **{f"blur, averages: {boxes}": blur(boxes) for boxes in (1, 2, 3, 4)},
     "even, own stride": even_at_own_stride,
     "even, noise": even_on_noise,
     **{f"even, {count} pictures": even_on(count) for count in (8, 16, 32, 50)},
@@ -254,7 +254,7 @@ def report(model: Model, pictures: Tensor) -> None:
         + "|"
     )
     for row in read(RESULTS):
-        cells = [f"{float(row[f'E{period}']):.4f} ± {float(row[f'E{period}_error']):.4f}" for period in (2, 4, 8, 32)]
+        cells = [f"{float(row[f'E{period}']):.5f} ± {float(row[f'E{period}_error']):.5f}" for period in (2, 4, 8, 32)]
         cells.append(f"{float(row['high_frequency']):.3f}")
         for kind in ("deletion", "insertion"):
             mine, reference = areas[row["row"]][kind], areas["vanilla"][kind]
@@ -264,7 +264,7 @@ def report(model: Model, pictures: Tensor) -> None:
         print(f"| {row['row']} | {' | '.join(cells)} | {1000 * float(row['seconds']):.0f} |")
     print("\n| tried | E(2) | E(4) | E(8) | E(32) | high-frequency share |\n" + "|---" * 6 + "|")
     for row in read(TRIED):
-        cells = [f"{float(row[f'E{period}']):.4f} ± {float(row[f'E{period}_error']):.4f}" for period in (2, 4, 8, 32)]
+        cells = [f"{float(row[f'E{period}']):.5f} ± {float(row[f'E{period}_error']):.5f}" for period in (2, 4, 8, 32)]
         print(f"| {row['row']} | {' | '.join(cells)} | {float(row['high_frequency']):.3f} |")
     print("\n| random weights | gradient | P | E(P) | high-frequency share |\n" + "|---" * 5 + "|")
     for row in read(RANDOM):
@@ -277,8 +277,8 @@ def report(model: Model, pictures: Tensor) -> None:
 
 def draw(model: Model, pictures: Tensor, areas: dict[str, dict[str, list[float]]]) -> None:
     """Gradients of one picture, the energies by period, and the areas' differences from the plain gradient's."""
-    figure = Figure(figsize=(12, 8.5), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.9))
     shown = ("vanilla", "jitter 16", "smoothgrad", "equalise", "backward-even", "backward-blur")
     for axes, row in zip(above.subplots(1, len(shown)), shown, strict=True):
         gradient = attributions(model, pictures, row, [SHOWN])[0][SHOWN]
@@ -302,7 +302,9 @@ def draw(model: Model, pictures: Tensor, areas: dict[str, dict[str, list[float]]
         xscale="log", yscale="log", xlabel="period in pixels", ylabel="checkerboard energy E(p)", ylim=(1e-5, 0.05)
     )
     left.set_xticks(periods, map(str, periods))
-    left.legend(fontsize=7)
+    left.minorticks_off()
+    left.set_title("smaller values are drawn at the lower edge", fontsize=9)
+    left.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     others = [row["row"] for row in read(RESULTS) if row["row"] != "vanilla"]
     for axes, kind, better in ((middle, "deletion", "lower"), (right, "insertion", "higher")):
         for place, row in enumerate(others):
@@ -311,7 +313,8 @@ def draw(model: Model, pictures: Tensor, areas: dict[str, dict[str, list[float]]
         axes.axvline(0, color="0.7", linewidth=1)
         axes.set_yticks(range(len(others)), others if axes is middle else [""] * len(others))
         axes.invert_yaxis()
-        axes.set_title(f"{kind} area less the plain gradient's ({better} is better)", fontsize=9)
+        axes.set_title(f"{kind} area ({better} is better)", fontsize=9)
+        axes.set_xlabel("difference from vanilla")
     save_figure(figure, FIGURE)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -68,6 +69,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not state:
         raise FeatvisError(f"{str(path)!r} holds no named tensors; expected the state_dict of a network")
     return state
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a `.safetensors` file says of its tensors; nothing for any other file, and for one that cannot be read."""
+    if Path(path).suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _is_pickle(path: Path) -> bool:

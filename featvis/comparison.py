@@ -10,7 +10,7 @@ from typing import Any
 from featvis.audit import Audit, estimate_of, read_document
 from featvis.drift import Drift
 from featvis.errors import FeatvisError
-from featvis.estimates import Estimate
+from featvis.estimates import Estimate, clearest
 
 SCHEMA = "featvis.compare/1"
 
@@ -58,8 +58,7 @@ class Comparison:
     @property
     def clearest_period(self) -> int | None:
         """The period at which the first variant's energy stands out most from its error; None where there is no stride."""
-        energies = self.rows[0].audit.energy
-        return max(energies, key=lambda period: _clearness(energies[period]), default=None)
+        return clearest(self.rows[0].audit.energy)
 
     def to_json(self) -> str:
         """The comparison as JSON; periods become strings."""
@@ -107,10 +106,6 @@ class Comparison:
             rows=(*self.rows, *other.rows[1:]),
             notes=tuple(dict.fromkeys((*self.notes, *other.notes, note))),
         )
-
-
-def _clearness(estimate: Estimate) -> float:
-    return estimate.value / estimate.error if estimate.error else estimate.value
 
 
 def _comparable(comparison: Comparison) -> dict[str, Any]:

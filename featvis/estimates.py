@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,16 @@ class Estimate(NamedTuple):
 
     value: float
     error: float | None
+
+
+def clearest(estimates: Mapping[int, Estimate]) -> int | None:
+    """The period whose estimate stands out most from its error, from 0 where it has none; None where there is no period."""
+
+    def clearness(period: int) -> float:
+        value, error = estimates[period]
+        return value / error if error else value
+
+    return max(estimates, key=clearness, default=None)
 
 
 def unbiased_covariance_norm(gram: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def load_model(
 
     spec: a torchvision classification model's name; `zoo:NAME`; `timm:NAME`; `package.module:factory` or `path/file.py:factory`; a
     `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
-    seed), or a `.pth` or `.safetensors` file. size: (H, W). Raises FeatvisError for whatever of this is wrong, with how to mend it.
+    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). Raises FeatvisError for whatever of this is wrong, with how to mend it.
     """
     target = _device(device)
     if not 0 <= seed < 2**63:
@@ -245,8 +245,15 @@ def _with_file(model: Model, weights: str | None) -> Model:
     if hasattr(model.module, "transform_input"):
         # torchvision's Inception weights expect it wherever they come from.
         cast(Any, model.module).transform_input = True
-    load_strictly(model.module, read_checkpoint(weights), repr(weights))
-    return replace(model, weights=weights, seed=None)
+    from featvis.saved import fixed_as_saved
+
+    state = read_checkpoint(weights)
+    module, fixes = fixed_as_saved(model.module, model.spec, weights)
+    load_strictly(module, state, repr(weights))
+    notes = model.notes
+    if fixes:
+        notes = (*notes, f"{weights} holds weights of a repaired copy: applied {', '.join(fixes)} before loading them")
+    return replace(model, module=module, weights=weights, seed=None, notes=notes)
 
 
 def _from_zoo(spec: str, weights: str | None, seed: int) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,13 +14,13 @@ from featvis.changes import Change
 from featvis.drift import Drift, OutputDrift
 from featvis.energy import CheckerboardEnergy
 from featvis.errors import FeatvisError
-from featvis.estimates import Estimate
-from featvis.files import write_atomically
+from featvis.estimates import Estimate, clearest
 from featvis.fixes import overlaps_unevenly, site_of_layer
 from featvis.gradients import GradientEngine
 from featvis.models import Model
 from featvis.modules import copy_module, output_tensor
 from featvis.predict import predict
+from featvis.saved import save_fixed
 from featvis.surgery import FIXES, operate
 from featvis.tracing import refusals, trace
 
@@ -36,25 +36,79 @@ NEGLIGIBLE = 1e-3
 
 @dataclass(frozen=True)
 class Measure:
-    """One energy by period, before and after. what: in words; reason: why it could not be taken, empty where it was.
+    """One energy by period, before and after.
 
-    What is expected has no error.
+    kind: "measured", or "expected" from the weights, which has no errors. subject: "gradient" or "outputs". what: both, in words. change:
+    after minus before, with its paired error. reason: why it could not be taken, empty where it was.
     """
 
+    kind: str
+    subject: str
     what: str
-    before: dict[int, Estimate]
-    after: dict[int, Estimate]
+    before: dict[int, Estimate] = field(default_factory=dict)
+    after: dict[int, Estimate] = field(default_factory=dict)
+    change: dict[int, Estimate] = field(default_factory=dict)
     reason: str = ""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether there was a checkerboard before, beyond twice its error."""
+        period = clearest(self.before)
+        return period is not None and self.before[period].value > max(NEGLIGIBLE, 2 * (self.before[period].error or 0.0))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of the checkerboard of the gradient or of the outputs.
+
+    measure: by which it is judged. period: where that was clearest before. word: "lowered", "not lowered", "raised" or "nothing to lower".
+    reason: why it was not lowered, empty where it was. contradicted: the word for what was expected, where that is another one.
+    """
+
+    measure: Measure
+    period: int
+    word: str
+    reason: str
+    contradicted: str = ""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """A repaired model. changes: of each fix, in the order applied. drift: of the outputs, from the model's own. measures: energies."""
+    """A repaired model. changes: of each fix, in the order applied. drift: of the outputs, from the model's own. measures: energies.
+
+    shape: of the images that it was made with, (B, C, H, W).
+    """
 
     model: Model
     changes: dict[str, tuple[Change, ...]]
     drift: Drift
     measures: tuple[Measure, ...]
+    shape: tuple[int, ...]
+
+    def judgements(self) -> list[Judgement]:
+        """The gradient's checkerboard, then that of the outputs where they are a map that can have one.
+
+        By the measured energy where one was clear before; by the expected one where not.
+        """
+        found = []
+        for subject in dict.fromkeys(measure.subject for measure in self.measures):
+            known = [measure for measure in self.measures if measure.subject == subject and measure.before]
+            clear = [measure for measure in known if measure.is_clear]
+            if known:
+                found.append(self._judged((clear or known)[0], known))
+        return found
+
+    def _judged(self, measure: Measure, known: Sequence[Measure]) -> Judgement:
+        period = clearest(measure.before)
+        assert period is not None
+        word, reason = self._word(measure, period)
+        others = [self._word(other, period)[0] for other in known if other.kind != measure.kind and period in other.change]
+        differs = [other for other in others if other != word]
+        return Judgement(measure, period, word, reason, differs[0] if measure.kind == "measured" and differs else "")
+
+    def _word(self, measure: Measure, period: int) -> tuple[str, str]:
+        before, after, change = (found[period] for found in (measure.before, measure.after, measure.change))
+        return judge(self.model.module, before.value, after.value, change.error or 0.0)
 
 
 def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) -> Repair:
@@ -82,17 +136,23 @@ def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) ->
     period = _output_period(model.module, images)
     if period > 1:
         measures.append(_of_outputs(torch.cat(outputs[0]), torch.cat(outputs[1]), period))
-    return Repair(replace(model, module=fixed), changes, drift.drift(), tuple(measures))
+    return Repair(replace(model, module=fixed), changes, drift.drift(), tuple(measures), tuple(images.shape))
 
 
-def judge(fixed: nn.Module, before: float, after: float) -> tuple[str, str]:
-    """Whether fixes lowered an energy, in a word or two, and why not where they did not: "lowered" has no reason."""
-    if abs(before) < NEGLIGIBLE:
-        if abs(after) < NEGLIGIBLE:
+def judge(fixed: nn.Module, before: float, after: float, error: float = 0.0) -> tuple[str, str]:
+    """Whether fixes lowered an energy, in a word or two, and why not where they did not: "lowered" has no reason.
+
+    error: of the change; a change of less than twice that is none.
+    """
+    change = after - before
+    if before < NEGLIGIBLE:
+        if after < NEGLIGIBLE or change < 2 * error:
             return "nothing to lower", f"the energy was {before:.5f} before"
         return "raised", f"there was nothing to lower, {before:.5f}, and it is {after:.5f} now"
     if after < LOWER * before:
-        return "lowered", ""
+        if -change >= 2 * error:
+            return "lowered", ""
+        return "not lowered", "it is lower by less than twice the error; more inputs would tell"
     counts: dict[str, int] = {}
     for part in fixed.modules():
         site = site_of_layer(part)
@@ -102,7 +162,7 @@ def judge(fixed: nn.Module, before: float, after: float) -> tuple[str, str]:
     reason = f"windows that their stride does not divide are still there: {uneven}" if uneven else (
         "no window is uneven; what is left comes from weights, branches or borders"
     )  # fmt: skip
-    return "raised" if after * LOWER > before else "not lowered", reason
+    return "raised" if after * LOWER > before and change >= 2 * error else "not lowered", reason
 
 
 def _predicted(module: nn.Module, fixed: nn.Module, shape: tuple[int, ...]) -> Measure:
@@ -113,32 +173,51 @@ def _predicted(module: nn.Module, fixed: nn.Module, shape: tuple[int, ...]) -> M
     """
     what = "expected energy of the input gradient"
     try:
-        energies = [predict(network, shape).energy for network in (module, fixed)]
+        before, after = (predict(network, shape).energy for network in (module, fixed))
     except FeatvisError as error:
-        return Measure(what, {}, {}, str(error))
-    before, after = ({period: Estimate(value, None) for period, value in energy.items()} for energy in energies)
-    return Measure(what, before, after)
+        return Measure("expected", "gradient", what, reason=str(error))
+    periods = [period for period in before if period in after]
+    change = {period: after[period] - before[period] for period in periods}
+    energies = [
+        {period: Estimate(found[period], None) for period in periods} for found in (before, after, change)
+    ]
+    return Measure("expected", "gradient", what, *energies)
 
 
 def _measured(module: nn.Module, fixed: nn.Module, images: Tensor, seed: int) -> Measure:
     what = f"measured energy of the input gradient, random signs on the outputs, {len(images)} inputs"
     try:
-        before, after = (measured_energy(network, images, seed) for network in (module, fixed))
+        engines = [GradientEngine(network, "seeds", seed, prepare=False) for network in (module, fixed)]
+        gradients = [_gradients(engine, images) for engine in engines]
+        period = math.lcm(*(engine.total_stride for engine in engines))
+        return _compared("gradient", what, gradients, period)
     except FeatvisError as error:
-        return Measure(what, {}, {}, str(error))
-    return Measure(what, before, after)
+        return Measure("measured", "gradient", what, reason=str(error))
+
+
+def _gradients(engine: GradientEngine, images: Tensor) -> Tensor:
+    """Of all images, (B, C, H, W), a batch at a time."""
+    return torch.cat([engine(images[numbers], numbers.tolist()) for numbers in torch.arange(len(images)).split(BATCH)])
 
 
 def measured_energy(module: nn.Module, images: Tensor, seed: int = 0) -> dict[int, Estimate]:
     """E of the gradient of a network's outputs with random signs, by period; images: (B, C, H, W), prepared, at least one."""
     engine = GradientEngine(module, "seeds", seed, prepare=False)
-    metric: CheckerboardEnergy | None = None
-    for numbers in torch.arange(len(images)).split(BATCH):
-        gradients = engine(images[numbers], numbers.tolist())
-        metric = metric or CheckerboardEnergy(engine.total_stride, images.ndim - 2)
-        metric.update(gradients, numbers.tolist())
-    assert metric is not None
-    return metric.compute().energy
+    gradients = _gradients(engine, images)
+    return _metric(gradients, engine.total_stride).compute().energy
+
+
+def _metric(maps: Tensor, period: int) -> CheckerboardEnergy:
+    metric = CheckerboardEnergy(period, maps.ndim - 2)
+    metric.update(maps)
+    return metric
+
+
+def _compared(subject: str, what: str, maps: Sequence[Tensor], period: int) -> Measure:
+    """The energies of maps before and after."""
+    before, after = (_metric(of_one, period) for of_one in maps)
+    energies = before.compute().energy, after.compute().energy
+    return Measure("measured", subject, what, *energies, after.difference(before))
 
 
 def _output_period(module: nn.Module, images: Tensor) -> int:
@@ -158,29 +237,15 @@ def _output_period(module: nn.Module, images: Tensor) -> int:
 
 def _of_outputs(before: Tensor, after: Tensor, period: int) -> Measure:
     what = f"measured energy of the outputs, each channel's mean taken off, {len(before)} inputs"
-    found = []
+    axes = tuple(range(2, before.ndim))
     try:
-        for outputs in (before, after):
-            axes = tuple(range(2, outputs.ndim))
-            metric = CheckerboardEnergy(period, len(axes))
-            metric.update(outputs - outputs.mean(axes, keepdim=True))
-            found.append(metric.compute().energy)
+        centred = [outputs - outputs.mean(axes, keepdim=True) for outputs in (before, after)]
+        return _compared("outputs", what, centred, period)
     except FeatvisError as error:
-        return Measure(what, {}, {}, str(error))
-    return Measure(what, found[0], found[1])
+        return Measure("measured", "outputs", what, reason=str(error))
 
 
 def save_repair(repaired: Repair, path: str | Path) -> Path:
-    """Write the weights as safetensors; the metadata names the model, its weights and the fixes that the network needs before loading."""
-    from safetensors.torch import save_file
-
-    state = {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in repaired.model.module.state_dict().items()
-    }
-    metadata = {
-        "format": "pt",
-        "spec": repaired.model.spec,
-        "weights": repaired.model.weights,
-        "fixes": ",".join(repaired.changes),
-    }
-    return write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+    """Write the weights as safetensors; `load_model` with them applies the fixes again before it loads them."""
+    model = repaired.model
+    return save_fixed(path, model.module, model.spec, model.weights, repaired.shape)

@@ -33,7 +33,7 @@ class Fix:
 
     kind: a key of KINDS. description: one line. function: changes a copy in place, `(module, images, seed) -> list[Change]`. seeks: what
     it looks for, in words; applies: whether it would change what computes at a place, so that what has no module can be reported.
-    everywhere: whether it is for every such place, or for the last one alone.
+    everywhere: whether it is for every such place, or for the last one alone. reads_images: whether it depends on images.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class Fix:
     seeks: str
     applies: Callable[[Site], bool]
     everywhere: bool = True
+    reads_images: bool = False
 
 
 FIXES: dict[str, Fix] = {
@@ -122,6 +123,7 @@ FIXES: dict[str, Fix] = {
         "layers that enlarge",
         fixes.enlarges,
         everywhere=False,
+        reads_images=True,
     ),
     "backward-blur": Fix(
         "backward",
@@ -143,6 +145,7 @@ FIXES: dict[str, Fix] = {
         backward.backward_even,
         "strided windows that leave the gradient uneven",
         fixes.overlaps_unevenly,
+        reads_images=True,
     ),
 }
 """Every fix by its name."""

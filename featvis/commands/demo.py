@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 
 @click.command()
 @click.option(
-    "--out", default="out", show_default=True, type=click.Path(), help="Folder for the picture and the numbers."
+    "--out", default="out", show_default=True, type=click.Path(), help="Folder for the page, the picture and the numbers."
 )
 def demo(out: str) -> None:
     """Show the checkerboard of the network that ships with featvis, before and after training, and compensated."""
     from featvis.audit import audit_pictures
     from featvis.commands.audit import print_audit
     from featvis.commands.grad import view_of
+    from featvis.culprits import find_culprits
     from featvis.files import make_folder, write_text
     from featvis.gradients import GradientEngine
     from featvis.models import load_model
     from featvis.plots import gradient_figure, save_figure
+    from featvis.report import picture_views, write_report
     from featvis.zoo import PHOTOGRAPH
 
     folder = make_folder(out)
-    views = []
+    views, pages = [], {}
     for title, weights in (("random", "none"), ("trained", None)):
         model = load_model("zoo:cifar-k3s2", weights, size=(224, 224))
         result = audit_pictures(model, [PHOTOGRAPH])
         print_audit(result, f"{model.spec}, {title} weights")
+        culprits, _ = find_culprits(model, [PHOTOGRAPH], result)
+        result = replace(result, culprits=culprits)
         write_text(folder / f"audit-{title}.json", result.to_json())
+        views_of_page = picture_views(model, [PHOTOGRAPH], result)
+        pages[title] = write_report(folder / f"{title}.html", result, pictures=views_of_page, command="featvis demo")
         _, pixels = model.load(PHOTOGRAPH)
         engine = GradientEngine(model)
         for addition, compensation in (("", "none"), (", jitter", "jitter")):
@@ -36,3 +44,5 @@ def demo(out: str) -> None:
     caption = "The same architecture before and after training on CIFAR-10, three 3x3 stride-2 layers. Jitter: mean of 16 shifts."
     figure = gradient_figure(shown, views, "The gradient of a classifier's top logit at a photograph", caption)
     click.echo(f"the picture that explains itself: {save_figure(figure, folder / 'demo.png').resolve()}")
+    for title, page in pages.items():
+        click.echo(f"the page, {title} weights: {page.resolve()}")

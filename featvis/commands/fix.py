@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from featvis.models import Model
-    from featvis.repair import Repair
+    from featvis.repair import Judgement, Repair
 
 
 @click.command()
@@ -53,7 +53,7 @@ def fix(names: tuple[str, ...], save: str | None, pictures: tuple[str, ...], cou
         save_repair(repaired, save)
     _print_repair(repaired, f"{len(images)} {'pictures' if pictures else 'noise inputs'}")
     if save is not None:
-        click.echo(f"weights written to {save}; load them into a copy that the same fixes were applied to")
+        click.echo(f"wrote {save}; `{repaired.model.spec} --weights {save}` applies the fixes again and loads it")
 
 
 def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> Tensor:
@@ -70,7 +70,6 @@ def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> T
 
 
 def _print_repair(repaired: Repair, inputs: str) -> None:
-    from featvis.repair import judge
     from featvis.surgery import FIXES, KINDS
 
     click.echo(_verdict(repaired))
@@ -83,32 +82,48 @@ def _print_repair(repaired: Repair, inputs: str) -> None:
     relative = "" if drift.relative is None else f", {drift.relative:.4f} of their own deviation"
     click.echo(f"outputs at {inputs}: {agreement}root mean square change {drift.rmse:.4g}{relative}")
     for measure in repaired.measures:
-        if measure.reason:
-            click.echo(f"note: {measure.what} is not known: {measure.reason}")
-        elif measure.before:
+        if measure.before:
             rows = [
                 (str(period), format_estimate(estimate), format_estimate(measure.after.get(period)))
                 for period, estimate in measure.before.items()
             ]
             print_table(measure.what, ("period", "before", "after"), rows)
-            period = max(measure.before)
-            after = measure.after[period].value if period in measure.after else 0.0
-            word, reason = judge(repaired.model.module, measure.before[period].value, after)
-            if reason:
-                click.echo(f"note: {measure.what}: E({period}) {word}: {reason}")
+    for note in _notes(repaired):
+        click.echo(f"note: {note}")
+
+
+def _notes(repaired: Repair) -> list[str]:
+    """What could not be taken, why a checkerboard is not lowered, and where measure and expectation disagree."""
+    notes = [*repaired.model.notes]
+    notes += [f"{measure.what} is not known: {measure.reason}" for measure in repaired.measures if measure.reason]
+    for judgement in repaired.judgements():
+        measure, period = judgement.measure, judgement.period
+        if judgement.reason:
+            notes.append(f"{measure.what}: E({period}) {judgement.word}: {judgement.reason}")
+        if judgement.contradicted:
+            notes.append(
+                f"from the weights E({period}) would be expected {judgement.contradicted}; what was measured counts, as the expectation "
+                "takes weights for independent, which trained or resampled ones are not"
+            )
+        if measure.kind == "measured" and measure.before[period].error is None:
+            notes.append(f"{measure.what}: too few for an error; give at least 4")
+    return notes
 
 
 def _verdict(repaired: Repair) -> str:
-    """One sentence: how many layers changed, and the first energy that is known before and after."""
+    """One sentence: how many layers changed, and what became of each checkerboard."""
     changes = [change for found in repaired.changes.values() for change in found]
     reached = sum(change.reached for change in changes)
-    counted = f"{reached} layer{'s' if reached != 1 else ''} changed"
+    said = f"{repaired.model.spec} with {', '.join(repaired.changes)}: {reached} layer{'s' if reached != 1 else ''} changed"
     if reached < len(changes):
-        counted += f", {len(changes) - reached} not reached"
-    energies = ""
-    measure = next((measure for measure in repaired.measures if measure.before), None)
-    if measure is not None:
-        period = max(measure.before)
-        before, after = (format_estimate(found.get(period)) for found in (measure.before, measure.after))
-        energies = f"; {measure.what}: E({period}) {before} -> {after}"
-    return f"{repaired.model.spec} with {', '.join(repaired.changes)}: {counted}{energies}."
+        said += f", {len(changes) - reached} not reached"
+    return "; ".join([said, *map(_sentence, repaired.judgements())]) + "."
+
+
+def _sentence(judgement: Judgement) -> str:
+    """What became of one checkerboard."""
+    measure, period = judgement.measure, judgement.period
+    before, after = (format_estimate(found[period]) for found in (measure.before, measure.after))
+    words = "has no checkerboard to lower" if judgement.word == "nothing to lower" else f"checkerboard is {judgement.word}"
+    subject = f"its {measure.subject}" if judgement.word == "nothing to lower" else f"the {measure.subject}'s"
+    return f"{subject} {words}, {measure.kind} E({period}) {before} -> {after}"

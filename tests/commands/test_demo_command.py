@@ -31,5 +31,10 @@ def test_the_demonstration(tmp_path, monkeypatch):
     assert numbers
     for name in numbers:
         assert json.loads((tmp_path / "made" / name).read_text())["schema"] == "featvis.audit/1"
+    pages = sorted(name for name in written if name.endswith(".html"))
+    assert pages == ["random.html", "trained.html"]
+    for name in pages:
+        assert str((tmp_path / "made" / name).resolve()) in output
+        assert "stem.0" in (tmp_path / "made" / name).read_text()
     assert "random weights" in output
     assert "trained" in output
