@@ -75,7 +75,7 @@
     context.clearRect(edge, 0, side - edge, side);
     put(view.gradients[1].map);
     context.restore();
-    context.fillStyle = "#111";
+    context.fillStyle = "#111111";
     context.fillRect(edge - 2, 0, 4, side);
     context.fillStyle = "#fff";
     context.fillRect(edge - 1, 0, 2, side);
