@@ -7,6 +7,7 @@ profiles are not applied, as in torchvision.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import warnings
@@ -131,11 +132,10 @@ def load_picture(path: str | Path, channels: int = 3) -> Picture:
             f"the picture {str(path)!r} serves networks of 1 or 3 channels, this one takes {channels}; "
             f"give .npy files of floats in [0, 1], shape ({channels}, H, W)"
         )
-    Image.init()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=sorted(Image.OPEN.keys() & set(FORMATS.values()))) as image:
+            with Image.open(path, formats=_known_formats()) as image:
                 if image.width * image.height > LARGEST_PIXELS:
                     raise Image.DecompressionBombError
                 pixels, notes = _as_rgb(image)
@@ -152,6 +152,13 @@ def load_picture(path: str | Path, channels: int = 3) -> Picture:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FeatvisError(f"cannot read the picture {str(path)!r}: {reason}; copy or save it again") from None
     return Picture(pixels if channels == 3 else pixels.convert("L"), path, notes)
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow can read."""
+    Image.init()
+    return tuple(sorted(Image.OPEN.keys() & set(FORMATS.values())))
 
 
 def _as_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

@@ -28,6 +28,28 @@ class _Read:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class _Round:
+    """Files as they were read, the pixels of the good ones in one tensor: a worker hands over one block of memory, not many."""
+
+    tried: list[int]
+    good: list[int]
+    pixels: Tensor
+    notes: list[str]
+    faults: list[str]
+
+    @staticmethod
+    def of(read: list[_Read]) -> _Round:
+        found = [(one.number, one.pixels) for one in read if one.pixels is not None]
+        return _Round(
+            [one.number for one in read],
+            [number for number, _ in found],
+            torch.stack([pixels for _, pixels in found]) if found else torch.empty(0),
+            [note for one in read for note in one.notes],
+            [one.fault for one in read if one.pixels is None],
+        )
+
+
 class _Pictures(Dataset[_Read]):
     def __init__(self, model: Model, paths: Sequence[Path], numbers: Sequence[int]) -> None:
         # Workers get what reading needs; the network stays where it is.
@@ -77,17 +99,14 @@ class Loader:
             _Pictures(self.model, self.paths, numbers),
             batch_size=self.batch_size,
             num_workers=self.workers,
-            collate_fn=list,
+            collate_fn=_Round.of,
         )
-        rest: Iterator[list[_Read]] = itertools.repeat([], max(0, least - len(reader)))
+        rest = itertools.repeat(_Round.of([]), max(0, least - len(reader)))
         for read in itertools.chain(reader, rest):
-            self.tried.extend(one.number for one in read)
-            faults = [one.fault for one in read if one.pixels is None]
-            if faults and not self.skip_bad:
-                raise FeatvisError(faults[0])
-            self.skipped.extend(faults)
-            self.notes.extend(note for one in read for note in one.notes)
-            good = [(one.number, one.pixels) for one in read if one.pixels is not None]
-            kept = [number for number, _ in good]
-            images = torch.stack([pixels for _, pixels in good]) if good else torch.empty(0)
-            yield self.model.normalise(images) if good else images, kept, [self.paths[number].name for number in kept]
+            self.tried.extend(read.tried)
+            if read.faults and not self.skip_bad:
+                raise FeatvisError(read.faults[0])
+            self.skipped.extend(read.faults)
+            self.notes.extend(read.notes)
+            images = self.model.normalise(read.pixels) if read.good else read.pixels
+            yield images, read.good, [self.paths[number].name for number in read.good]

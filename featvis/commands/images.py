@@ -1,0 +1,42 @@
+"""`featvis images`: the checkerboard in picture files, without a network."""
+
+from __future__ import annotations
+
+import click
+
+from featvis.commands.generator import print_pictures
+from featvis.commands.options import check_writable
+from featvis.commands.pairs import sentence
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--period",
+    type=click.IntRange(2),
+    default=8,
+    show_default=True,
+    help="The longest period; its divisors are measured too.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures.")
+@click.option("--skip-bad", is_flag=True, help="Count pictures that cannot be read, and go on.")
+@click.option("--json", "json_path", type=click.Path(), help="Write the numbers here.")
+def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: bool, json_path: str | None) -> None:  # fmt: skip
+    """Measure the checkerboard in PICTURES themselves (files, folders, globs), raw and high-passed, as they are."""
+    import json
+
+    from featvis.files import write_text
+    from featvis.gan import audit_picture_files, fine_detail
+    from featvis.images import find_pictures
+
+    check_writable(json_path)
+    paths = find_pictures(pictures)[:limit]
+    result = audit_picture_files(paths, period, skip_bad)
+    if json_path:
+        content = {"schema": "featvis.images/1", **result.content()}
+        write_text(json_path, json.dumps(content, indent=2) + "\n")
+    click.echo(f"Fine detail of the pictures: {sentence(result.high_passed, result.verdict)}")
+    print_pictures({"files": result}, f"{result.pictures} pictures, errors from {result.raw.replicates}")
+    click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
+    for note in result.raw.notes:
+        click.echo(f"note: {note}")

@@ -1,0 +1,124 @@
+"""What the commands for discriminators, generators and pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featvis.commands.options import Registry, check_writable, format_estimate
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from featvis.audit import Audit
+    from featvis.gan import Verdict
+    from featvis.models import Model
+
+
+def pair_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What the commands for discriminators and generators share."""
+    for option in reversed(
+        (
+            click.option("--weights", help="A .pth or .safetensors file; with `dcgan`, its shapes give the network."),
+            click.option("--real", multiple=True, type=click.Path(), help="Real pictures: files, folders, globs."),
+            click.option(
+                "--latent",
+                type=Registry("featvis.gan.networks", "LATENTS"),
+                default="normal",
+                show_default=True,
+                help="How latent values are drawn; uniform is in [-1, 1].",
+            ),
+            click.option("--class", "category", type=click.IntRange(0), help="The class, for networks that take one."),
+            click.option("--seed", default=0, show_default=True, help="For every random draw."),
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+            click.option("--out", type=click.Path(), help="Folder for the figure and the numbers as JSON."),
+            click.option("--tensorboard", type=click.Path(), help="Folder for TensorBoard: scalars and the figure."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def check_outputs(out: str | None, tensorboard: str | None, name: str) -> None:
+    """Raises FeatvisError before the work where its results could not be written."""
+    from featvis.gan.board import check_tensorboard
+
+    if out:
+        check_writable(f"{out}/{name}.json", f"{out}/{name}.png")
+    if tensorboard:
+        check_tensorboard()
+
+
+def network_of(spec: str, weights: str | None, kind: str, seed: int, device: str) -> tuple[nn.Module, int | None]:
+    """The network that a spec names, on the device, and its size in pixels where its weights' shapes tell."""
+    from featvis.checkpoints import check_finite, load_strictly, read_checkpoint
+    from featvis.dcgan import dcgan_discriminator, dcgan_generator
+    from featvis.errors import FeatvisError
+    from featvis.models import load_model
+
+    if spec != "dcgan":
+        if ":" not in spec:
+            raise FeatvisError(
+                f"the {kind} {spec!r} is no factory; give path/file.py:factory, or dcgan with its weights"
+            )
+        model = load_model(spec, weights, seed, device=device)
+        return model.module, None
+    if not weights:
+        raise FeatvisError(f"a dcgan {kind} is read off its weights; give a .pth or .safetensors file with them")
+    state = read_checkpoint(weights)
+    family = (dcgan_discriminator if kind == "discriminator" else dcgan_generator)(state)
+    load_strictly(family.network, state, repr(weights))
+    check_finite(family.network, repr(weights))
+    return family.network.eval().to(load_device(device)), family.size
+
+
+def load_device(name: str) -> str:
+    """The device by its name; auto is the fastest there is."""
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def real_from(model: Model, given: tuple[str, ...], limit: int) -> tuple[Tensor | None, list[Any]]:
+    """Real pictures prepared for a model, (N, C, H, W) on the CPU, and their files; None where none were given."""
+    import torch
+
+    from featvis.audit import Loader
+    from featvis.images import find_pictures
+
+    if not given:
+        return None, []
+    paths = find_pictures(given)[:limit]
+    return torch.cat([images.cpu() for images, _, _ in Loader(model, paths, 32)]), paths
+
+
+def sentence(audit: Audit, verdict: Verdict) -> str:
+    """The periods that stand out beside the frequencies around their own, or that there is none, and which cannot be told."""
+    found = {period: audit.exact_periods[period] for period in verdict.standing_out}
+    longest, total = verdict.longest, audit.total_stride
+    if found:
+        strongest = max(found, key=lambda period: found[period].value)
+        parts = [
+            f"{format_estimate(found[period])} of exactly period {period} (chance {verdict.chances[period]:.4f})"
+            for period in sorted(found, key=lambda period: period != strongest)
+        ]
+        said = f"Period-{strongest} checkerboard: {', '.join(parts)}."
+    elif longest > 1:
+        least = min(verdict.chances.values())
+        energy = format_estimate(audit.energy[longest])
+        said = (
+            f"No checkerboard stands out: E({longest}) = {energy}, as frequencies beside it hold (chance {least:.4f})."
+        )
+    else:
+        said = f"Nothing can be told: E({total}) = {format_estimate(audit.energy.get(total))}."
+    if 1 < total != longest:
+        said += (
+            f" No period above {longest} fits four times into the pictures: what these hold may be content in the same place."
+            if longest > 1
+            else " No period fits four times into the pictures: what they hold may be content in the same place."
+        )
+    return said

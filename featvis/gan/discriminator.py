@@ -1,0 +1,376 @@
+"""The checkerboard in a discriminator's gradients, at each kind of picture that it is shown, and at each resolution within it."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featvis.audit import Audit, check_gradients
+from featvis.culprits import find_culprits
+from featvis.energy import CheckerboardEnergy, interior
+from featvis.errors import FeatvisError
+from featvis.estimates import Estimate, mean_of
+from featvis.gan.networks import PREFIX, conditioned, outputs_of, without_sigmoid
+from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
+from featvis.gan.pictures import lively
+from featvis.gan.verdicts import Surroundings, Verdict
+from featvis.gradients import GradientEngine
+from featvis.models import Model
+
+SCHEMA = "featvis.discriminator/1"
+
+LOGIT = "0"
+"""The score: the first output, the mean of a map."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What a layer with a stride sends back to its input: the energy at its own stride, on a map of this size."""
+
+    layer: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    size: tuple[int, int]
+    energy: Estimate
+
+
+@dataclass(frozen=True)
+class SourceAudit:
+    """A discriminator at one kind of picture: the audit of its gradients, what stands out, its mean output, each resolution."""
+
+    audit: Audit
+    verdict: Verdict
+    output: Estimate
+    resolutions: tuple[Resolution, ...]
+
+    def content(self) -> dict[str, Any]:
+        """Everything, as JSON takes it."""
+        resolutions = [{**vars(resolution), "energy": resolution.energy._asdict()} for resolution in self.resolutions]
+        audit = json.loads(self.audit.to_json())
+        return {
+            "output": self.output._asdict(),
+            "verdict": self.verdict.content(),
+            "resolutions": resolutions,
+            "audit": audit,
+        }
+
+
+@dataclass(frozen=True)
+class DiscriminatorAudit:
+    """A discriminator at each source of pictures; plain numbers, but for the examples, a picture and its gradient, (C, H, W) each.
+
+    agreements: "energy" and "signed", the phase profiles of the gradient at the generated pictures beside those of these pictures'
+    fine detail, by exact period, where there are any. neutral: free pixels that followed the gradient, where that was asked for.
+    """
+
+    sources: dict[str, SourceAudit]
+    agreements: dict[str, dict[int, Agreement]] = field(default_factory=dict)
+    neutral: NeutralAudit | None = None
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def even_overlap(self) -> bool:
+        """Whether every kernel that strides is divisible by its stride."""
+        layers = [layer for source in self.sources.values() for layer in source.resolutions]
+        return bool(layers) and all(
+            k % s == 0 for layer in layers for k, s in zip(layer.kernel, layer.stride, strict=True)
+        )
+
+    def content(self) -> dict[str, Any]:
+        """Everything, as JSON takes it."""
+        sources = {name: source.content() for name, source in self.sources.items()}
+        agreements = {
+            kind: {str(period): vars(found) for period, found in by_period.items()}
+            for kind, by_period in self.agreements.items()
+        }
+        neutral = None if self.neutral is None else self.neutral.content()
+        return {
+            "schema": SCHEMA,
+            "sources": sources,
+            "agreements": agreements,
+            "neutral": neutral,
+            "notes": list(self.notes),
+            "settings": self.settings,
+        }
+
+
+def sources_of(
+    real: Tensor | None,
+    generated: Tensor | None,
+    shape: Sequence[int],
+    count: int,
+    limits: tuple[float, float],
+    seed: int,
+) -> dict[str, Tensor]:
+    """The pictures that a discriminator is shown: "real", "generated", "mixed" and "noise", each (N, C, H, W), where there are any.
+
+    shape: (C, H, W). count: of the noise, uniform within limits. Mixed: a real and a generated picture in random shares, as in
+    Gulrajani et al. 2017. Raises FeatvisError where shapes or ranges do not fit.
+    """
+    given = {name: pictures for name, pictures in (("real", real), ("generated", generated)) if pictures is not None}
+    for name, pictures in given.items():
+        check_limits(name, pictures, limits)
+        if tuple(pictures.shape[1:]) != tuple(shape):
+            made, wanted = (" x ".join(map(str, sizes)) for sizes in (pictures.shape[1:], shape))
+            raise FeatvisError(
+                f"the {name} pictures are {made}, but the discriminator is asked at {wanted}; "
+                "leave --size out, or give the generator that it was trained with"
+            )
+    sources = dict(given)
+    random = torch.Generator().manual_seed(seed)
+    if real is not None and generated is not None:
+        both = min(len(real), len(generated))
+        share = torch.rand((both, 1, 1, 1), generator=random).to(real)
+        sources["mixed"] = share * real[:both] + (1 - share) * generated[:both]
+    low, high = limits
+    sources["noise"] = low + (high - low) * torch.rand((count, *shape), generator=random)
+    return sources
+
+
+def check_limits(name: str, pictures: Tensor, limits: tuple[float, float]) -> None:
+    """Raises FeatvisError where pictures leave the range that they are said to have, or fill only the upper half of [-1, 1]."""
+    low, high = limits
+    lowest, highest = float(pictures.min()), float(pictures.max())
+    slack = 0.05 * (high - low)
+    if lowest < low - slack or highest > high + slack:
+        raise FeatvisError(
+            f"the {name} pictures run from {lowest:.3g} to {highest:.3g}, outside the range {low:g} to {high:g}; give --range"
+        )
+    if low < 0 <= lowest and len(pictures) >= 4:
+        raise FeatvisError(
+            f"the {name} pictures run from {lowest:.3g} to {highest:.3g}, as in a range 0 to 1, but {low:g} to {high:g} is expected; "
+            "scale them, or give --range 0,1"
+        )
+
+
+def audit_discriminator(
+    discriminator: Model | nn.Module,
+    sources: Mapping[str, Tensor],
+    score: str = LOGIT,
+    category: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    culprits: bool = False,
+    neutral: tuple[float, float] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> DiscriminatorAudit:
+    """Measure the checkerboard in the gradient of a discriminator's logit at each source of pictures.
+
+    sources: name to pictures (N, C, H, W), in the discriminator's own range. score: as GradientEngine takes it; "0" is the logit, or
+    the mean of a PatchGAN's map, "seeds" that map with random signs. category: the class that a projection discriminator is asked for.
+    culprits: also find the layers that make it. neutral: the range of pixels, where free ones are to follow the gradient. progress is
+    called with the pictures done. The discriminator stays as it is.
+
+    A sigmoid at the end is left out. A discriminator that mixes the pictures of a batch is given them one by one, and the notes say so.
+    Raises FeatvisError where outputs hold NaN, and where GradientEngine does.
+    """
+    model = discriminator if isinstance(discriminator, Model) else Model(discriminator, type(discriminator).__name__)
+    first = next(iter(sources.values()))
+    model = replace(model, input_size=(int(first.shape[1]), int(first.shape[2]), int(first.shape[3])), labels=None)
+    with_sigmoid = conditioned(model.module, category)
+    network = without_sigmoid(with_sigmoid, first[:2])
+    notes = [*model.notes, *_said_of(model.module)]
+    if network is not with_sigmoid:
+        notes.append("a sigmoid ends the discriminator; the gradient is that of the logit before it")
+    ready = replace(model, module=network)
+    outputs_of(network, first, next(iter(sources)), batch_size)
+    batch_size, alone = _batches(ready, first, score, seed, batch_size)
+    notes += alone
+    found: dict[str, SourceAudit] = {}
+    outputs_by_source: dict[str, Tensor] = {}
+    examples: dict[str, tuple[Tensor, Tensor]] = {}
+    agreements: dict[str, dict[int, Agreement]] = {}
+    done = 0
+    for name, pictures in sources.items():
+        outputs = outputs_of(network, pictures, name, batch_size)
+        outputs_by_source[name] = outputs
+        metric, audit, verdict, resolutions, example = _audit_source(ready, pictures, name, score, seed, batch_size)
+        if name == "generated":
+            agreements = _agreements(metric, pictures)
+        if culprits:
+            batches = _Batches(pictures, batch_size)
+            layers, its_notes = find_culprits(ready, batches, audit)
+            layers = tuple(replace(layer, layer=layer.layer.removeprefix(PREFIX)) for layer in layers)
+            audit = replace(audit, culprits=layers, notes=(*audit.notes, *its_notes))
+        found[name] = SourceAudit(audit, verdict, _mean(outputs), resolutions)
+        examples[name] = example
+        progress(done := done + len(pictures))
+    every_output = torch.cat(list(outputs_by_source.values()))
+    if network is with_sigmoid and float(every_output.min()) >= 0 and float(every_output.max()) <= 1:
+        notes.append(
+            "all outputs lie in [0, 1], as after a sigmoid, but none was found at the end; if there is one, return the logit instead: "
+            "where it saturates, gradients vanish"
+        )
+    followed = None
+    if neutral is not None:
+        period = max(audited.audit.total_stride for audited in found.values())
+        engine = GradientEngine(ready, _inner(score), seed)
+        followed = neutral_pictures(engine, model.input_size, neutral, period=period, batch_size=batch_size, seed=seed)
+    settings = {
+        **model.settings(),
+        "score": score,
+        "category": category,
+        "batch_size": batch_size,
+        "seed": seed,
+        "without_sigmoid": network is not with_sigmoid,
+        "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
+    }
+    every = [note for source in found.values() for note in source.audit.notes]
+    return DiscriminatorAudit(found, agreements, followed, tuple(dict.fromkeys((*notes, *every))), settings, examples)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Batches of pictures as `Loader` gives them, as often as they are asked for."""
+
+    pictures: Tensor
+    size: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, list[int], list[str]]]:
+        for start in range(0, len(self.pictures), self.size):
+            numbers = list(range(start, min(start + self.size, len(self.pictures))))
+            yield self.pictures[start : start + self.size], numbers, [f"picture {number}" for number in numbers]
+
+
+def _said_of(module: nn.Module) -> list[str]:
+    """What is done about layers that behave otherwise in training."""
+    notes = []
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    if any(norm.running_mean is not None for norm in norms):
+        notes.append("batch norms use their running statistics, not those of a batch as in training")
+    if any(isinstance(part, nn.modules.dropout._DropoutNd) for part in module.modules()):
+        notes.append("dropout is off")
+    return notes
+
+
+def _batches(model: Model, pictures: Tensor, score: str, seed: int, batch_size: int) -> tuple[int, list[str]]:
+    """The batch size, 1 where the discriminator refuses or mixes two pictures but takes one; and a note then."""
+    if batch_size == 1 or len(pictures) == 1:
+        return 1, []
+    try:
+        GradientEngine(model, _inner(score), seed)(pictures[:2])
+    except FeatvisError as error:
+        try:
+            gradient = GradientEngine(model, _inner(score), seed)(pictures[:1])
+        except FeatvisError:
+            raise error from None
+        if not bool(gradient.isfinite().all()) or not bool(gradient.any()):
+            raise FeatvisError(
+                f"{str(error).partition(';')[0]}; one picture alone gives no gradient either: "
+                "give a factory that fixes the batch's statistics"
+            ) from None
+        return 1, [f"{str(error).partition(';')[0]}: each picture was given alone, as a batch of one"]
+    return batch_size, []
+
+
+def _inner(score: str) -> str:
+    """The score with the layer's name as it is inside the conditioned network."""
+    first, colon, last = score.rpartition(":")
+    if not colon:
+        return score
+    return f"seeds:{PREFIX}{last}" if first == "seeds" else f"{PREFIX}{first}:{last}"
+
+
+def _mean(values: Tensor) -> Estimate:
+    return mean_of(torch.stack((values.new_tensor(len(values)), values.sum(), values.square().sum())))
+
+
+def _agreements(metric: CheckerboardEnergy, pictures: Tensor) -> dict[str, dict[int, Agreement]]:
+    """The profiles of gradients that were measured beside those of the pictures' fine detail, with and without sign; none of flat ones."""
+    high_passed, alive = lively(pictures.double(), metric.total_stride, float(pictures.max() - pictures.min()))
+    if not bool(alive.any()):
+        return {}
+    detail = CheckerboardEnergy(metric.total_stride)
+    detail.update(high_passed[alive])
+    return {
+        "energy": agreement(metric.compute().profile, detail.compute().profile),
+        "signed": agreement(metric.mean_gradient.cpu(), detail.mean_gradient),
+    }
+
+
+def _audit_source(
+    model: Model, pictures: Tensor, name: str, score: str, seed: int, batch_size: int
+) -> tuple[CheckerboardEnergy, Audit, Verdict, tuple[Resolution, ...], tuple[Tensor, Tensor]]:
+    engine = GradientEngine(model, _inner(score), seed)
+    engine(pictures[:batch_size])
+    # A layer without a name of its own cannot be watched.
+    rows = {row.name: row for row in engine.resolution_layers if not row.type.startswith("(")}
+    watched = {layer: _Watcher(math.lcm(*row.stride)) for layer, row in rows.items()}
+    handles = [engine.treat(layer, watcher) for layer, watcher in watched.items()]
+    total, notes = measurable(engine.total_stride, int(min(pictures.shape[-2:])))
+    metric, surroundings = CheckerboardEnergy(total), Surroundings(total)
+    example: Tensor | None = None
+    for images, numbers, _ in _Batches(pictures, batch_size):
+        gradients = engine(images, numbers)
+        check_gradients(gradients, [f"{name} picture {number}" for number in numbers], score)
+        metric.update(gradients, numbers)
+        surroundings.update(gradients)
+        example = gradients[0].cpu() if example is None else example
+    for handle in handles:
+        handle.remove()
+    assert example is not None
+    settings = {
+        **model.settings(),
+        "score": _inner(score),
+        "method": "vanilla",
+        "compensation": "none",
+        "batch_size": batch_size,
+        "seed": seed,
+        "source": name,
+    }
+    audit = Audit.of(metric.compute(), notes=(*notes, *engine.notes), settings=settings)
+    resolutions = tuple(
+        Resolution(layer.removeprefix(PREFIX), rows[layer].kernel, rows[layer].stride, watcher.size, energy)
+        for layer, watcher in watched.items()
+        if (energy := watcher.energy()) is not None
+    )
+    return metric, audit, surroundings.verdict(), resolutions, (pictures[0].cpu(), example)
+
+
+def measurable(total_stride: int, size: int) -> tuple[int, list[str]]:
+    """The longest period that divides the total stride and fits twice into a picture, and a note where that is another or few fit."""
+    period = max(p for p in range(1, total_stride + 1) if total_stride % p == 0 and (p == 1 or 2 * p <= size))
+    if period < total_stride:
+        return period, [
+            f"the total stride is {total_stride}, and {size} pixels hold fewer than two of it: periods up to {period} are measured"
+        ]
+    if period > 1 and interior(size, period).start == 0:
+        return period, [
+            f"{size} pixels hold only {size // period} periods of {period}, so the border, where zero padding acts, is measured too: "
+            "of the longer periods a part is position in the picture, as the controls show"
+        ]
+    return period, []
+
+
+class _Watcher:
+    """Measures what a layer sends back to its input, and lets it pass."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride, self.size = stride, (0, 0)
+        self.metric = CheckerboardEnergy(stride)
+
+    def __call__(self, gradient: Tensor) -> None:
+        self.size = (int(gradient.shape[-2]), int(gradient.shape[-1]))
+        # A dead map has nothing to measure; the pixels' own gradient is checked by name.
+        alive = gradient.detach().abs().flatten(1).amax(1) > 0
+        if bool(alive.any()) and min(self.size) >= self.stride:
+            self.metric.update(gradient[alive])
+
+    def energy(self) -> Estimate | None:
+        """E at the layer's stride; None where there was too little to measure."""
+        if not bool(getattr(self.metric, f"counts_{self.stride}").sum()):
+            return None
+        try:
+            return self.metric.compute().energy[self.stride]
+        except FeatvisError:
+            return None
