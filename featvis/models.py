@@ -107,7 +107,8 @@ def load_model(
 
     spec: a torchvision classification model's name; `zoo:NAME`; `timm:NAME`; `package.module:factory` or `path/file.py:factory`; a
     `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
-    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). Raises FeatvisError for whatever of this is wrong, with how to mend it.
+    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). Raises
+    FeatvisError for whatever of this is wrong, with how to mend it.
     """
     target = _device(device)
     if not 0 <= seed < 2**63:

@@ -54,14 +54,16 @@ class Measure:
     def is_clear(self) -> bool:
         """Whether there was a checkerboard before, beyond twice its error."""
         period = clearest(self.before)
-        return period is not None and self.before[period].value > max(NEGLIGIBLE, 2 * (self.before[period].error or 0.0))
+        return period is not None and self.before[period].value > max(
+            NEGLIGIBLE, 2 * (self.before[period].error or 0.0)
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What became of the checkerboard of the gradient or of the outputs.
 
-    measure: by which it is judged. period: where that was clearest before. word: "lowered", "not lowered", "raised" or "nothing to lower".
+    measure: by which it is judged. period: where that was clearest before. word: as `judge` says it.
     reason: why it was not lowered, empty where it was. contradicted: the word for what was expected, where that is another one.
     """
 
@@ -102,13 +104,15 @@ class Repair:
         period = clearest(measure.before)
         assert period is not None
         word, reason = self._word(measure, period)
-        others = [self._word(other, period)[0] for other in known if other.kind != measure.kind and period in other.change]
+        others = [
+            self._word(other, period)[0] for other in known if other.kind != measure.kind and period in other.change
+        ]
         differs = [other for other in others if other != word]
         return Judgement(measure, period, word, reason, differs[0] if measure.kind == "measured" and differs else "")
 
     def _word(self, measure: Measure, period: int) -> tuple[str, str]:
-        before, after, change = (found[period] for found in (measure.before, measure.after, measure.change))
-        return judge(self.model.module, before.value, after.value, change.error or 0.0)
+        before, change = measure.before[period], measure.change[period]
+        return judge(self.model.module, before.value, before.value + change.value, change.error or 0.0)
 
 
 def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) -> Repair:
@@ -140,9 +144,10 @@ def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) ->
 
 
 def judge(fixed: nn.Module, before: float, after: float, error: float = 0.0) -> tuple[str, str]:
-    """Whether fixes lowered an energy, in a word or two, and why not where they did not: "lowered" has no reason.
+    """Whether fixes lowered an energy, in a few words, and why not where they did not.
 
-    error: of the change; a change of less than twice that is none.
+    "lowered" has no reason; else "lower within the error", "not lowered", "raised" or "nothing to lower". error: of the change; less than
+    twice that is no change.
     """
     change = after - before
     if before < NEGLIGIBLE:
@@ -152,7 +157,7 @@ def judge(fixed: nn.Module, before: float, after: float, error: float = 0.0) -> 
     if after < LOWER * before:
         if -change >= 2 * error:
             return "lowered", ""
-        return "not lowered", "it is lower by less than twice the error; more inputs would tell"
+        return "lower within the error", "the change is less than twice its error; more inputs would tell"
     counts: dict[str, int] = {}
     for part in fixed.modules():
         site = site_of_layer(part)
@@ -176,46 +181,41 @@ def _predicted(module: nn.Module, fixed: nn.Module, shape: tuple[int, ...]) -> M
         before, after = (predict(network, shape).energy for network in (module, fixed))
     except FeatvisError as error:
         return Measure("expected", "gradient", what, reason=str(error))
-    periods = [period for period in before if period in after]
-    change = {period: after[period] - before[period] for period in periods}
-    energies = [
-        {period: Estimate(found[period], None) for period in periods} for found in (before, after, change)
-    ]
-    return Measure("expected", "gradient", what, *energies)
+    after = {period: after.get(period, 0.0) for period in before}
+    change = {period: after[period] - value for period, value in before.items()}
+    exact = [{period: Estimate(value, None) for period, value in found.items()} for found in (before, after, change)]
+    return Measure("expected", "gradient", what, exact[0], exact[1], exact[2])
 
 
 def _measured(module: nn.Module, fixed: nn.Module, images: Tensor, seed: int) -> Measure:
     what = f"measured energy of the input gradient, random signs on the outputs, {len(images)} inputs"
     try:
         engines = [GradientEngine(network, "seeds", seed, prepare=False) for network in (module, fixed)]
-        gradients = [_gradients(engine, images) for engine in engines]
-        period = math.lcm(*(engine.total_stride for engine in engines))
-        return _compared("gradient", what, gradients, period)
+        return _compared("gradient", what, *_gradient_energies(engines, images))
     except FeatvisError as error:
         return Measure("measured", "gradient", what, reason=str(error))
 
 
-def _gradients(engine: GradientEngine, images: Tensor) -> Tensor:
-    """Of all images, (B, C, H, W), a batch at a time."""
-    return torch.cat([engine(images[numbers], numbers.tolist()) for numbers in torch.arange(len(images)).split(BATCH)])
-
-
 def measured_energy(module: nn.Module, images: Tensor, seed: int = 0) -> dict[int, Estimate]:
     """E of the gradient of a network's outputs with random signs, by period; images: (B, C, H, W), prepared, at least one."""
-    engine = GradientEngine(module, "seeds", seed, prepare=False)
-    gradients = _gradients(engine, images)
-    return _metric(gradients, engine.total_stride).compute().energy
+    (metric,) = _gradient_energies([GradientEngine(module, "seeds", seed, prepare=False)], images)
+    return metric.compute().energy
 
 
-def _metric(maps: Tensor, period: int) -> CheckerboardEnergy:
-    metric = CheckerboardEnergy(period, maps.ndim - 2)
-    metric.update(maps)
-    return metric
+def _gradient_energies(engines: Sequence[GradientEngine], images: Tensor) -> list[CheckerboardEnergy]:
+    """The energies of each engine's gradients at the images, at periods that all have in common."""
+    metrics: list[CheckerboardEnergy] = []
+    for numbers in torch.arange(len(images)).split(BATCH):
+        gradients = [engine(images[numbers], numbers.tolist()) for engine in engines]
+        if not metrics:
+            period = math.lcm(*(engine.total_stride for engine in engines))
+            metrics = [CheckerboardEnergy(period, images.ndim - 2) for _ in engines]
+        for metric, gradient in zip(metrics, gradients, strict=True):
+            metric.update(gradient, numbers.tolist())
+    return metrics
 
 
-def _compared(subject: str, what: str, maps: Sequence[Tensor], period: int) -> Measure:
-    """The energies of maps before and after."""
-    before, after = (_metric(of_one, period) for of_one in maps)
+def _compared(subject: str, what: str, before: CheckerboardEnergy, after: CheckerboardEnergy) -> Measure:
     energies = before.compute().energy, after.compute().energy
     return Measure("measured", subject, what, *energies, after.difference(before))
 
@@ -238,9 +238,11 @@ def _output_period(module: nn.Module, images: Tensor) -> int:
 def _of_outputs(before: Tensor, after: Tensor, period: int) -> Measure:
     what = f"measured energy of the outputs, each channel's mean taken off, {len(before)} inputs"
     axes = tuple(range(2, before.ndim))
+    metrics = [CheckerboardEnergy(period, len(axes)) for _ in range(2)]
     try:
-        centred = [outputs - outputs.mean(axes, keepdim=True) for outputs in (before, after)]
-        return _compared("outputs", what, centred, period)
+        for metric, outputs in zip(metrics, (before, after), strict=True):
+            metric.update(outputs - outputs.mean(axes, keepdim=True))
+        return _compared("outputs", what, *metrics)
     except FeatvisError as error:
         return Measure("measured", "outputs", what, reason=str(error))
 

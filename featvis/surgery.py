@@ -286,7 +286,9 @@ def _nothing(fix: Fix, module: nn.Module, missed: Sequence[Change]) -> str:
         return f"it looks for {fix.seeks}, and what there is cannot be reached: {places}"
     sites = dict.fromkeys(str(site) for part in module.modules() if (site := fixes.site_of_layer(part)) is not None)
     has = f"has only {', '.join(sites)}" if sites else "has no layer that changes the resolution"
-    return f"it looks for {fix.seeks}; this network {has}"
+    applied = getattr(module, MARK, ())
+    besides = f" beside what {', '.join(applied)} put there" if applied else ""
+    return f"it looks for {fix.seeks}; this network {has}{besides}"
 
 
 def _check_shape(twin: nn.Module, images: Tensor, record: Trace, name: str) -> None:

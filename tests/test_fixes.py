@@ -125,6 +125,18 @@ def test_blurpool_of_pooling(ceil_mode):
     torch.testing.assert_close(repaired(images), binomial(dense, [1, 3, 3, 1], 2), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_blurpool_of_an_average_reads_both_phases_with_equal_energy(kernel, axes):
+    repaired = fixed(nn.Sequential((nn.AvgPool1d, nn.AvgPool2d)[axes - 1](kernel, 2)), "blurpool")
+    images = noise(1, 1, *(40,) * axes).requires_grad_()
+    output = repaired(images)
+    middle = output[(0, 0, *(size // 2 for size in output.shape[2:]))]
+    (gradient,) = torch.autograd.grad(middle, images)
+    energies = gradient.square().reshape(1, 1, *(20, 2) * axes).sum((2, 4)[:axes]).flatten()
+    torch.testing.assert_close(energies, energies.mean().expand_as(energies), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("size", [12, 13])
 def test_avgpool(size):
     images = noise(2, 2, size, size)

@@ -22,7 +22,7 @@ FLOORS = (
     ),
     (
         "floor 1",
-        "models loading resume drift preparation gradients propagation predict ascent activations objectives fixes backward surgery",
+        "models loading resume drift preparation gradients propagation predict ascent activations objectives fixes backward surgery saved",
     ),
     (
         "floor 2",
@@ -50,6 +50,9 @@ STAIRS = {
     ("report", "plots"): "the colours, spectra and number words of the figures",
     ("surgery", "fixes"): "the registry of what changes the forward pass",
     ("surgery", "backward"): "and of what changes the backward pass alone",
+    ("saved", "surgery"): "applies the fixes that a file names",
+    ("saved", "backward"): "and knows how many images calibrating takes",
+    ("models", "saved"): "weights of a repaired copy fit only a network repaired alike",
     ("gan", "audit"): "an audit for each kind of picture",
     ("gan", "culprits"): "the same search, at samples",
     ("culprits", "audit"): "audits again, with one layer made even",

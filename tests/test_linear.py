@@ -103,7 +103,7 @@ def test_harmonics_of_a_constant():
     assert list(linear_view("deconv5s4").harmonics) == [Fraction(1, 4), HALF]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kernel", [2, 3, 4])
 @pytest.mark.parametrize("stride", [2, 3, 4])
 def test_tied_weights_leave_no_harmonic_whatever_they_are(seed, kernel, stride):

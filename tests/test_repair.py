@@ -3,11 +3,13 @@ import torch
 from torch import nn
 
 from featvis.checkpoints import read_checkpoint
+from featvis.drift import Drift
 from featvis.energy import CheckerboardEnergy
 from featvis.errors import FeatvisError
+from featvis.estimates import Estimate
 from featvis.models import Model
 from featvis.predict import predict
-from featvis.repair import judge, measured_energy, repair, save_repair
+from featvis.repair import Measure, Repair, judge, measured_energy, repair, save_repair
 from tests.networks import fingerprint, plain_gradient, strided
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -97,6 +99,50 @@ def test_judgement(before, after, word):
     if before:
         assert not reason or "2 x convolution 3 stride 2" in reason
         assert "no window is uneven" in judge(nn.Sequential(), 0.2, 0.2)[1]
+
+
+def test_a_change_within_its_error_is_none():
+    assert judge(strided(), 0.2, 0.1, error=0.06) == (
+        "lower within the error",
+        "the change is less than twice its error; more inputs would tell",
+    )
+    assert judge(strided(), 0.2, 0.3, error=0.06)[0] == "not lowered"
+    assert judge(strided(), 0, 0.1, error=0.06)[0] == "nothing to lower"
+    assert judge(strided(), -0.1, -0.2)[0] == "nothing to lower"
+
+
+def energies(before, after, error):
+    change = Estimate(after - before, error)
+    return {4: Estimate(before, error)}, {4: Estimate(after, error)}, {4: change}
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected", "kind", "word", "contradicted"),
+    [
+        ((0.2, 0.1, 0.01), (0.2, 0.1, None), "measured", "lowered", ""),
+        ((0.2, 0.1, 0.01), (0.2, 0.3, None), "measured", "lowered", "raised"),
+        ((0.2, 0.3, 0.01), (0.2, 0.1, None), "measured", "raised", "lowered"),
+        ((0.2, 0.1, 0.15), (0.2, 0.3, None), "expected", "raised", ""),
+        ((0.0, 0.0, 0.01), (0.0, 0.0, None), "measured", "nothing to lower", ""),
+    ],
+)
+def test_what_was_measured_counts_where_it_was_clear(measured, expected, kind, word, contradicted):
+    measures = (
+        Measure("measured", "gradient", "measured", *energies(*measured)),
+        Measure("expected", "gradient", "expected", *energies(*expected)),
+    )
+    (found,) = Repair(Model(strided()), {}, Drift(None, None, 0.0, None), measures, (6, 3, 32, 32)).judgements()
+    assert (found.measure.kind, found.period, found.word, found.contradicted) == (kind, 4, word, contradicted)
+
+
+def test_the_change_is_paired():
+    repaired = repair(Model(strided(), "network"), ["backward-blur"], IMAGES)
+    (measure,) = repaired.measures
+    for period in (2, 4):
+        expected = measure.after[period].value - measure.before[period].value
+        assert measure.change[period].value == pytest.approx(expected)
+    (judgement,) = repaired.judgements()
+    assert judgement.word == "lowered"
 
 
 def test_weights_are_saved_with_their_fixes_also_where_layers_share_them(tmp_path):

@@ -93,6 +93,12 @@ def test_what_the_network_has_instead_is_said():
         operate(strided(), "l2pool")
 
 
+def test_what_another_fix_put_there_is_said():
+    fixed, _ = operate(strided(), "blurpool")
+    with pytest.raises(FeatvisError, match=r"no layer that changes the resolution beside what blurpool put there$"):
+        operate(fixed, "even-kernel")
+
+
 def test_an_unknown_fix_gives_the_nearest():
     with pytest.raises(FeatvisError, match="no fix 'blurpol'; nearest: blurpool"):
         operate(strided(), "blurpol")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from featvis.backward.hooks import BOXES, SMALL, blurring, even_out, evening, smooth
 from featvis.backward.profiles import drawn_alike, measured_profile, overlap_profile
-from featvis.backward.windows import MAXIMA, strided_layers, times, window_of, words
+from featvis.backward.windows import MAXIMA, stride_words, strided_layers, times, window_of, words
 from featvis.changes import Change
 from featvis.errors import FeatvisError
 from featvis.grids import per_axis
@@ -35,7 +35,7 @@ def backward_blur(module: nn.Module, images: Tensor | None, seed: int) -> list[C
     for name, layer in strided_layers(module):
         if blurring not in layer._forward_pre_hooks.values():
             layer.register_forward_pre_hook(blurring)
-            after = f"its gradient averaged over {times(window_of(layer).stride)} pixels, {BOXES} times"
+            after = f"its gradient averaged over {stride_words(layer)} pixels, {BOXES} times"
             changes.append(Change(name, words(layer), after))
     return changes
 

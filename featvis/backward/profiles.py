@@ -84,8 +84,8 @@ def measured_profile(network: nn.Module, layer: nn.Module, images: Tensor, phase
         energy = (energy / total)[(total > 0).flatten()]
         if any(size < period for size, period in zip(energy.shape[2:], phases, strict=True)):
             raise FeatvisError(
-                f"pictures of {times(images.shape[2:])} leave a map of {times(energy.shape[2:])} within the network, less than the "
-                f"period of {times(phases)} there; give larger ones to calibrate backward-even"
+                f"pictures of {times(images.shape[2:])} leave a map of {times(gradient.shape[2:])} within the network, less than the "
+                f"period of {times(phases[-(gradient.ndim - 2) :])} there; give larger ones to calibrate backward-even"
             )
         rows, columns = (interior(size, period) for size, period in zip(energy.shape[2:], phases, strict=True))
         profile = fold(energy[..., rows, columns], *phases)

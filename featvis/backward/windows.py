@@ -62,9 +62,13 @@ def words(layer: nn.Module) -> str:
     """A layer's type, kernel and stride: "Conv2d 3x3, stride 2x2"."""
     if not isinstance(layer, WINDOWS):
         return type(layer).__name__
-    first = int(isinstance(layer, _SIGNALS))
-    kernel, stride, *_ = window_of(layer)
-    return f"{type(layer).__name__} {times(kernel[first:])}, stride {times(stride[first:])}"
+    kernel = window_of(layer)[0]
+    return f"{type(layer).__name__} {times(kernel[int(isinstance(layer, _SIGNALS)) :])}, stride {stride_words(layer)}"
+
+
+def stride_words(layer: nn.Module) -> str:
+    """A layer's stride along its own axes: "2x2", or "2" for signals."""
+    return times(window_of(layer)[1][int(isinstance(layer, _SIGNALS)) :])
 
 
 def times(sizes: Sequence[int]) -> str:

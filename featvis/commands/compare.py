@@ -89,7 +89,12 @@ class Chain(Registry):
 @click.option("--json", "json_path", type=click.Path(), help="Write the comparison here.")
 @click.option("--out", type=click.Path(), help="Folder for the figures.")
 @click.option("--generator", help="Compare upsampling in a generator of random weights instead of MODEL at PICTURES.")
-@click.option("--upsample", help="Comma-separated upsampling variants, with --generator.")
+@click.option(
+    "--upsample",
+    metavar="NAME,...",
+    help="With --generator: deconv3, deconv4, subpixel, icnr, nearest or bilinear in the last two layers, or with -last in the last "
+    "one; -smooth2 to -smooth5 add a stride-1 layer of that width.",
+)
 @click.option("--samples", type=click.IntRange(1), help="Random networks for each variant, with --generator.")
 def compare(given: tuple[str, ...], json_path: str | None, out: str | None, **options: Any) -> None:
     """Measure MODEL and its variants side by side at PICTURES: energies, outputs, steadiness and cost.
@@ -108,6 +113,8 @@ def compare(given: tuple[str, ...], json_path: str | None, out: str | None, **op
         raise FeatvisError(
             "give a MODEL and PICTURES, or JSON files of comparisons; `featvis compare --help` says more"
         )
+    if saved and (foreign := given_options("json_path", "out")):
+        raise FeatvisError(f"files of comparisons are only joined, nothing is measured; leave out {foreign[0]!r}")
     check_writable(json_path)
     folder = make_folder(out) if out else None
     if saved:
@@ -135,16 +142,24 @@ def compare_generators(
 
     if generator["generator"] is None:
         raise FeatvisError("--upsample and --samples go with --generator; give it, for example --generator dcgan")
-    foreign = [
-        *given,
-        *(f"--with {name}" for name in options["fixes"]),
-        *(f"--also {name}" for name in options["also"]),
-    ]
+    foreign = [*given, *given_options("generator", "upsample", "samples", "seed", "size", "json_path", "out")]
     if foreign:
         raise FeatvisError(
             f"--generator compares networks of random weights without a model or pictures; leave out {foreign[0]!r}"
         )
     run({**generator, "seed": options["seed"], "size": options["size"], "json": json_path, "out": out})
+
+
+def given_options(*but: str) -> list[str]:
+    """Options that stand on the command line, apart from some of these names."""
+    context = click.get_current_context()
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option)
+        and parameter.name not in but
+        and context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+    ]
 
 
 def joined_from(names: Sequence[str]) -> Comparison:

@@ -94,14 +94,18 @@ def verdict(result: Comparison) -> str:
     period = result.clearest_period
     if period is None:
         return "No layer has a stride, so there is no period in which a checkerboard could repeat."
-    said = f"E({period}) of {first.name} is {format_estimate(first.audit.energy[period])}"
+    energy = first.audit.energy[period]
+    if energy.error is not None and energy.value <= 2 * energy.error:
+        said = f"{first.name} has no checkerboard above the noise, E({period}) {format_estimate(energy)}"
+    else:
+        said = f"Period-{period} checkerboard with {first.name}, E({period}) {format_estimate(energy)}"
     lower = [row for row in others if (change := row.difference[period]).value < -2 * (change.error or 0)]
     even = [row.name for row in lower if (now := row.audit.energy[period]).value <= 2 * (now.error or 0)]
     if even:
-        return f"{said}; even within its error with {', '.join(even)}."
+        return f"{said}; none left beyond the error with {', '.join(even)}."
     if lower:
         least = min(lower, key=lambda row: row.audit.energy[period].value)
         value = least.audit.energy[period]
         times = first.audit.energy[period].value / value.value
-        return f"{said}, lowest with {least.name}: {format_estimate(value)}, {times:.3g} times less."
+        return f"{said}; least with {least.name}, {format_estimate(value)}, {times:.3g} times less."
     return f"{said}; no variant lowers it beyond the error." if others else f"{said}."

@@ -105,8 +105,6 @@ def _notes(repaired: Repair) -> list[str]:
                 f"from the weights E({period}) would be expected {judgement.contradicted}; what was measured counts, as the expectation "
                 "takes weights for independent, which trained or resampled ones are not"
             )
-        if measure.kind == "measured" and measure.before[period].error is None:
-            notes.append(f"{measure.what}: too few for an error; give at least 4")
     return notes
 
 
@@ -124,6 +122,8 @@ def _sentence(judgement: Judgement) -> str:
     """What became of one checkerboard."""
     measure, period = judgement.measure, judgement.period
     before, after = (format_estimate(found[period]) for found in (measure.before, measure.after))
-    words = "has no checkerboard to lower" if judgement.word == "nothing to lower" else f"checkerboard is {judgement.word}"
-    subject = f"its {measure.subject}" if judgement.word == "nothing to lower" else f"the {measure.subject}'s"
-    return f"{subject} {words}, {measure.kind} E({period}) {before} -> {after}"
+    energies = f"{measure.kind} E({period}) {before} -> {after}"
+    if judgement.word == "nothing to lower":
+        return f"no checkerboard to lower in the {measure.subject}, {energies}"
+    whose = {"gradient": "the gradient's", "outputs": "the outputs'"}[measure.subject]
+    return f"{whose} checkerboard is {judgement.word}, {energies}"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SAMPLES, SIZE = 64, (64, 64)
 """Networks of each variant and their pictures' size where nothing else is asked for."""
 
+NEGLIGIBLE = 1e-3
+"""An energy below this is no checkerboard, however well it is known."""
+
 
 def run(options: dict[str, Any]) -> None:
     """Measure, print, draw and write the comparison.
@@ -85,12 +88,32 @@ def description(variant: UpsamplerEnergies) -> str:
     return f"{where}: {words[layers[-1]]}{after}"
 
 
+def verdict(comparison: GeneratorComparison) -> str:
+    """One sentence: which ways of upsampling leave a checkerboard in all networks, in each one another, and which none, beyond 3 errors."""
+    found: dict[str, list[str]] = {
+        "a checkerboard by architecture": [],
+        "one of its own in each network": [],
+        "none": [],
+    }
+    for variant in comparison.variants:
+        period = max(variant.energy)
+        if any(value > max(NEGLIGIBLE, 3 * (error or 0)) for value, error in variant.energy.values()):
+            kind = "a checkerboard by architecture"
+        else:
+            comb, error = variant.signed_comb[period]
+            kind = "one of its own in each network" if comb > 3 * (error or 0) else "none"
+        found[kind].append(variant.name)
+    said = "; ".join(f"{kind} with {', '.join(names)}" for kind, names in found.items() if names)
+    return f"Before any training: {said}."
+
+
 def _names(given: str | Sequence[str]) -> list[str]:
     texts = [given] if isinstance(given, str) else given
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def _print(comparison: GeneratorComparison) -> None:
+    click.echo(verdict(comparison))
     periods = list(comparison.variants[0].energy)
     rows = [
         (

@@ -21,6 +21,7 @@ from featvis.fixes.sites import (
     each_axis,
     overlaps_unevenly,
     reads_single_pixels,
+    size_words,
     takes_maxima,
 )
 from featvis.fixes.surrounding import check_axes, check_own_weight, check_plain, replace, sites, surround
@@ -38,12 +39,10 @@ _L2: dict[int, Any] = {1: L2Pool1d, 2: L2Pool2d}
 def blurpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change]:
     """Every strided convolution and pooling layer evaluated densely, then blurred by a binomial filter of twice the stride's length.
 
-    The even length leaves each phase of the stride the same energy, where the odd lengths of Zhang 2019 leave 4:2:2:1.
+    For a stride of 2 the even length leaves each phase the same energy, where the odd lengths of Zhang 2019 leave 4:2:2:1. An average over
+    an even window is blurred by one value less, so that both together have an even length: 1 1 and 1 2 1 make 1 3 3 1.
     """
-    found = [
-        (*entry, tuple(2 * stride if stride > 1 else 1 for stride in entry[2].stride))
-        for entry in _chosen(module, downsamples)
-    ]
+    found = [(*entry, _blur_length(entry[2])) for entry in _chosen(module, downsamples)]
     for name, _, site, _, length in found:
         if max(length) > LONGEST:
             raise FeatvisError(
@@ -52,7 +51,7 @@ def blurpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change
     changes = []
     for name, layer, site, note, length in found:
         blur = _BLUR[len(length)](length, site.stride)
-        after = f"dense, binomial blur {_words(length)}"
+        after = f"dense, binomial blur {size_words(length)}"
         if reads_single_pixels(site) and _unpadded(layer):
             # Linear, so the order does not matter; the smaller map is cheaper.
             layer.stride = (1,) * len(length)
@@ -63,11 +62,17 @@ def blurpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change
     return changes
 
 
+def _blur_length(site: Site) -> tuple[int, ...]:
+    averages = site.kind == "average pooling"
+    axes = zip(site.kernel, site.stride, strict=True)
+    return tuple(2 * stride - (averages and kernel % 2 == 0) if stride > 1 else 1 for kernel, stride in axes)
+
+
 def avgpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change]:
     """Every strided layer evaluated densely, then averaged over cells of the stride; maximum pooling becomes average pooling first."""
     changes = []
     for name, layer, site, note in _chosen(module, downsamples_unevenly):
-        after = f"dense, mean of {_words(site.stride)}"
+        after = f"dense, mean of {size_words(site.stride)}"
         if takes_maxima(site):
             _check_maxima(name, layer)
             stride = site.stride if site.even else 1
@@ -75,7 +80,9 @@ def avgpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change]
                 site.kernel, stride, layer.padding, layer.ceil_mode, count_include_pad=False
             )
             replace(layer, average)
-            after = f"average pooling {_words(site.kernel)}" + ("" if site.even else f", mean of {_words(site.stride)}")
+            after = f"average pooling {size_words(site.kernel)}" + (
+                "" if site.even else f", mean of {size_words(site.stride)}"
+            )
         if not (takes_maxima(site) and site.even):
             _thin(name, layer, site, _cells(site))
         changes.append(Change(name, str(site), after, note))
@@ -92,10 +99,10 @@ def l2pool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change]:
         other = pool(site.kernel, site.stride if site.even else 1, layer.padding, ceil_mode)
         geometry = _Geometry(layer, site)
         replace(layer, other)
-        after = f"L2 pooling {_words(site.kernel)}"
+        after = f"L2 pooling {size_words(site.kernel)}"
         if not site.even:
             surround(layer, after=geometry.completed(pool(site.stride, site.stride, ceil_mode=True)))
-            after = f"dense L2 pooling {_words(site.kernel)}, then of {_words(site.stride)}"
+            after = f"dense L2 pooling {size_words(site.kernel)}, then of {size_words(site.stride)}"
         changes.append(Change(name, str(site), after, note))
     return changes
 
@@ -110,7 +117,7 @@ def pool_shortcut(module: nn.Module, images: Tensor | None, seed: int) -> list[C
             )
         layer.stride = (1,) * len(site.stride)
         surround(layer, before=_cells(site))
-        changes.append(Change(name, str(site), f"mean of {_words(site.stride)}, convolution 1", note))
+        changes.append(Change(name, str(site), f"mean of {size_words(site.stride)}, convolution 1", note))
     return changes
 
 
@@ -127,7 +134,7 @@ def even_kernel(module: nn.Module, images: Tensor | None, seed: int) -> list[Cha
         wide = Site(site.kind, kernel, site.stride)
         if isinstance(layer, AVERAGES):
             _thin(name, layer, site, _cells(site))
-            wide_words = f"dense, mean of {_words(site.stride)}"
+            wide_words = f"dense, mean of {size_words(site.stride)}"
         else:
             check_plain(name, layer, *CONVOLUTIONS, *MAXIMA)
             if any(stride > 1 and step % stride == 0 for step, stride in zip(dilation, site.stride, strict=True)):
@@ -284,7 +291,3 @@ def _check_maxima(name: str, layer: Any, dilated: bool = False) -> None:
     check_plain(name, layer, *MAXIMA)
     if not dilated and max(each_axis(layer.dilation, 1)) > 1:
         raise FeatvisError(f"the layer {name!r} pools with a dilation, which no average does; use blurpool")
-
-
-def _words(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes)) if len(set(sizes)) > 1 else str(sizes[0])

@@ -25,8 +25,7 @@ class Site:
     def __str__(self) -> str:
         if not self.stride:
             return self.kind
-        kernel, stride = ("x".join(map(str, dict.fromkeys(sizes))) for sizes in (self.kernel, self.stride))
-        return f"{self.kind} {kernel} stride {stride}"
+        return f"{self.kind} {size_words(self.kernel)} stride {size_words(self.stride)}"
 
     @property
     def even(self) -> bool:
@@ -50,6 +49,11 @@ def site_of_layer(layer: nn.Module) -> Site | None:
     if isinstance(layer, nn.PixelShuffle):
         return Site("pixel shuffle", (), ())
     return Site("interpolation", (), ()) if isinstance(layer, nn.Upsample) else None
+
+
+def size_words(sizes: Sequence[int]) -> str:
+    """One number where the sizes along all axes are the same, "3x5" where they are not."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
 
 
 def each_axis(value: Any, axes: int) -> tuple[int, ...]:

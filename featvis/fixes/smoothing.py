@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from featvis.changes import Change
 from featvis.errors import FeatvisError
-from featvis.fixes.sites import Site, each_axis, enlarges, resamples, upsamples
+from featvis.fixes.sites import Site, each_axis, enlarges, resamples, size_words, upsamples
 from featvis.fixes.surrounding import check_axes, sites, surround
 from featvis.layers import SmoothHold1d, SmoothHold2d, SmoothingDeconv1d, SmoothingDeconv2d
 from featvis.modules import output_tensor
@@ -55,9 +55,8 @@ def stride1_smooth(module: nn.Module, images: Tensor | None, seed: int) -> list[
         channels, channels, stride, groups=channels, bias=False, device=like.device, dtype=like.dtype
     )
     surround(layer, after=smoothing.box_())
-    width = "x".join(map(str, dict.fromkeys(stride)))
     said = f"its own parameters; it removes the period of this layer alone; {note}".removesuffix("; ")
-    return [Change(name, str(site), f"{site}, then transposed convolution {width} stride 1", said)]
+    return [Change(name, str(site), f"{site}, then transposed convolution {size_words(stride)} stride 1", said)]
 
 
 def _channels(name: str, layer: Any, site: Site) -> int:

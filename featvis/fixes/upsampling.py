@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from featvis.changes import Change
 from featvis.conversions import deconv_to_subpixel
 from featvis.errors import FeatvisError
-from featvis.fixes.sites import TRANSPOSED, Site, upsamples
+from featvis.fixes.sites import TRANSPOSED, Site, size_words, upsamples
 from featvis.fixes.surrounding import check_axes, check_own_weight, check_plain, replace, sites
 from featvis.layers import ResizeConv1d, ResizeConv2d
 
@@ -35,8 +35,7 @@ def _resized(name: str, layer: Any, site: Site, note: str, mode: str) -> Change:
     except FeatvisError as error:
         raise FeatvisError(f"the layer {name!r}: {error}") from None
     replace(layer, other)
-    kernel = "x".join(map(str, dict.fromkeys(other.kernel_size)))
-    return Change(name, str(site), f"{other.mode} resizing, convolution {kernel}", note)
+    return Change(name, str(site), f"{other.mode} resizing, convolution {size_words(other.kernel_size)}", note)
 
 
 def _transposed(module: nn.Module) -> list[tuple[str, Any, Site, str]]:
@@ -68,8 +67,9 @@ def _shuffled(name: str, layer: Any, site: Site, note: str, shared: bool) -> Cha
         phases = other.weight.detach().unflatten(0, (other.out_channels, -1))
         other.weight.data = phases.mean(1, keepdim=True).expand_as(phases).flatten(0, 1).contiguous()
     replace(layer, other)
-    kernel = "x".join(map(str, dict.fromkeys(other.kernel_size)))
-    after = f"convolution {kernel}, pixel shuffle" + (", one kernel for all phases" if shared else "")
+    after = f"convolution {size_words(other.kernel_size)}, pixel shuffle" + (
+        ", one kernel for all phases" if shared else ""
+    )
     return Change(name, str(site), after, note)
 
 

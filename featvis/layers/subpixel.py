@@ -124,8 +124,7 @@ class SubPixelConv1d(_SubPixelConv, nn.Conv1d):
     """A convolution to scale_factor times the channels, which a shuffle lays side by side; the output is that many times as long.
 
     The arguments else are those of nn.Conv1d with padding="same" and stride 1. Weight and bias start by ICNR (see `icnr_`)
-    unless `icnr` is False, the
-    weight filled by `initializer`, the bias as in torch.nn. Source: Shi et al. 2016.
+    unless `icnr` is False, the weight filled by `initializer`, the bias as in torch.nn. Source: Shi et al. 2016.
     """
 
     axes = 1
@@ -158,8 +157,8 @@ class SubPixelConv2d(_SubPixelConv, nn.Conv2d):
     """A convolution to scale_factor squared times the channels, which a pixel shuffle lays side by side.
 
     scale_factor: one, or one for each axis. The arguments else are those of nn.Conv2d with padding="same" and stride 1. Weight and
-    bias start by ICNR (see `icnr_`) unless `icnr` is False, the
-    weight filled by `initializer`, the bias as in torch.nn. Source: Shi et al. 2016.
+    bias start by ICNR (see `icnr_`) unless `icnr` is False, the weight filled by `initializer`, the bias as in torch.nn. Source: Shi et
+    al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network".
     """
 
     axes = 2

@@ -102,6 +102,9 @@ def test_files_join_and_others_are_refused(place):
     assert "weights_hash is " in refused("compare", "a.json", "c.json")
     assert "number of pictures is 12 in one and 9 in the other" in refused("compare", "a.json", "d.json")
     assert "the variant 'even-kernel' is in both" in refused("compare", "a.json", "ab.json")
+    assert "are only joined, nothing is measured; leave out '--with'" in refused(
+        "compare", "a.json", "b.json", "--with", "blurpool"
+    )
     assert "cannot read the comparison 'missing.json'" in refused("compare", "a.json", "missing.json")
     (place / "e.json").write_text("{}")
     assert "'e.json': schema None" in refused("compare", "e.json")
@@ -131,8 +134,8 @@ def test_what_does_not_fit_is_refused_before_any_work(place):
 @pytest.mark.parametrize(
     ("energy", "change", "said"),
     [
-        ((0.001, 0.002), (-0.099, 0.01), "; even within its error with b."),
-        ((0.05, 0.002), (-0.05, 0.01), ", lowest with b: 0.05000 ± 0.00200, 2 times less."),
+        ((0.001, 0.002), (-0.099, 0.01), "; none left beyond the error with b."),
+        ((0.05, 0.002), (-0.05, 0.01), "; least with b, 0.05000 ± 0.00200, 2 times less."),
         ((0.05, 0.002), (-0.05, 0.03), "; no variant lowers it beyond the error."),
         ((0.2, 0.002), (0.1, 0.01), "; no variant lowers it beyond the error."),
     ],
@@ -141,8 +144,13 @@ def test_verdicts(energy, change, said):
     original, other = row("original"), row("b")
     audit = replace(other.audit, energy={2: Estimate(0.0, 0.1), 4: Estimate(*energy)})
     other = replace(other, audit=audit, difference={2: Estimate(0.0, 0.1), 4: Estimate(*change)})
-    assert verdict(comparison(rows=(original, other))) == f"E(4) of original is 0.1000 ± 0.0040{said}"
-    assert verdict(comparison(rows=(original,))) == "E(4) of original is 0.1000 ± 0.0040."
+    assert (
+        verdict(comparison(rows=(original, other)))
+        == f"Period-4 checkerboard with original, E(4) 0.1000 ± 0.0040{said}"
+    )
+    assert verdict(comparison(rows=(original,))) == "Period-4 checkerboard with original, E(4) 0.1000 ± 0.0040."
+    faint = replace(original, audit=replace(original.audit, energy={4: Estimate(0.001, 0.002)}))
+    assert verdict(comparison(rows=(faint,))).startswith("original has no checkerboard above the noise, E(4) 0.00100")
     unstrided = replace(original, audit=replace(original.audit, energy={}))
     assert verdict(comparison(rows=(unstrided,))).startswith("No layer has a stride")
 
@@ -165,6 +173,7 @@ def test_generators_are_handed_over(place, monkeypatch):
         }
     ]
     assert "leave out 'photos'" in refused("compare", "photos", "--generator", "dcgan")
-    assert "leave out '--with blurpool'" in refused("compare", "--generator", "dcgan", "--with", "blurpool")
+    for option in (("--with", "blurpool"), ("--compensate", "jitter"), ("--weights", "none")):
+        assert f"leave out '{option[0]}'" in refused("compare", "--generator", "dcgan", *option)
     assert "go with --generator" in refused("compare", "--samples", "8")
     assert len(given) == 1

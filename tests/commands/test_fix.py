@@ -1,28 +1,36 @@
 import pytest
 from safetensors import safe_open
 
-from featvis.checkpoints import read_checkpoint
 from featvis.models import load_model
-from featvis.surgery import FIXES, operate
+from featvis.surgery import FIXES
 from tests.running import ZOO, files_below, printed, refused, save_pictures
 
 
 def test_fix_says_what_changed_and_saves_weights_that_load(tmp_path):
     saved = tmp_path / "fixed.safetensors"
-    said = printed("fix", ZOO, "--with", "blurpool", "--save", saved, "--count", 2)
+    said = printed("fix", ZOO, "--with", "blurpool", "--save", saved)
     lines = said.splitlines()
     assert lines[0].startswith(
-        f"{ZOO} with blurpool: 3 layers changed; measured energy of the input gradient, random signs on the outputs, 2 inputs: E(8) 0."
+        f"{ZOO} with blurpool: 3 layers changed; the gradient's checkerboard is lowered, measured E(2) 0.01"
     )
     assert "expected energy of the input gradient" in said
     assert "forward: outputs change; retrain or fine-tune" in said
     assert said.count("dense, binomial blur 4") == 3
-    assert "outputs at 2 noise inputs: top class kept at " in said
+    assert "outputs at 8 noise inputs: top class kept at " in said
     assert files_below(tmp_path) == {"fixed.safetensors"}
     with safe_open(saved, "pt") as file:
-        assert file.metadata() == {"format": "pt", "spec": ZOO, "weights": "zoo", "fixes": "blurpool"}
-    fixed, _ = operate(load_model(ZOO).module, "blurpool")
-    fixed.load_state_dict(read_checkpoint(saved))
+        assert file.metadata() == {
+            "format": "pt",
+            "spec": ZOO,
+            "weights": "zoo",
+            "fixes": "blurpool",
+            "images": "8x3x32x32",
+        }
+    assert load_model(ZOO, str(saved)).module.featvis_fixes == ("blurpool",)
+    assert "the fix 'blurpool' is already applied" in refused("fix", ZOO, "--weights", saved, "--with", "blurpool")
+    assert f"note: {saved} holds weights of a repaired copy: applied blurpool before" in printed(
+        "fix", ZOO, "--weights", saved, "--with", "backward-even"
+    )
 
 
 def test_fixes_apply_in_the_order_given_and_at_pictures(tmp_path):
@@ -34,10 +42,8 @@ def test_fixes_apply_in_the_order_given_and_at_pictures(tmp_path):
 
 
 def test_a_fix_of_the_backward_pass_is_measured():
-    said = printed("fix", ZOO, "--with", "backward-blur", "--count", 2)
-    assert (
-        "measured energy of the input gradient, random signs on the outputs, 2 inputs: E(8) 0." in said.splitlines()[0]
-    )
+    said = printed("fix", ZOO, "--with", "backward-blur")
+    assert "the gradient's checkerboard is lowered, measured E(2) 0.01" in said.splitlines()[0]
     assert "root mean square change 0," in said
     assert "expected energy" not in said
 
@@ -83,7 +89,9 @@ def test_what_is_not_reached_is_counted_and_listed(networks):
 
 
 def test_a_fix_that_lowers_nothing_says_why(networks):
-    assert "nothing to lower: the energy was " in printed("fix", networks("Even"), "--with", "blurpool", "--size", 64)
+    said = printed("fix", networks("Even"), "--with", "blurpool", "--size", 64)
+    assert "no checkerboard to lower in the gradient, measured E(2) 0.00000 " in said.splitlines()[0]
+    assert "nothing to lower: the energy was " in said
     said = printed("fix", networks("Pooled"), "--with", "l2pool", "--size", 64)
     assert (
         "E(4) not lowered: windows that their stride does not divide are still there: 1 x convolution 3 stride 2"
@@ -94,6 +102,7 @@ def test_a_fix_that_lowers_nothing_says_why(networks):
 def test_outputs_of_upsampling_networks_are_measured(networks):
     said = printed("fix", networks("Up"), "--with", "resize-nearest", "--size", 64)
     assert "measured energy of the outputs, each channel's mean taken off, 8 inputs" in said
+    assert "; the outputs' checkerboard is lowered, measured E(2) 0." in said.splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """`featvis compare --generator` prints, draws and writes what was measured, and refuses the rest in one line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from running import files_below, printed, refused
 
-from featvis.commands.generator_comparison import description, figure_of
+from featvis.commands.generator_comparison import description, figure_of, verdict
+from featvis.estimates import Estimate
 from featvis.generators import compare_upsampling
 
 SMALL = ("--samples", 8, "--size", 32)
@@ -14,7 +16,8 @@ SMALL = ("--samples", 8, "--size", 32)
 def test_a_row_for_each_variant():
     output = printed("compare", "--generator", "dcgan", "--upsample", "deconv3,icnr-last", *SMALL)
     lines = output.splitlines()
-    assert lines[0] == "dcgan: 8 networks with random weights each, 16 pictures a network"
+    assert lines[0] == "Before any training: a checkerboard by architecture with deconv3; none with icnr-last."
+    assert lines[1] == "dcgan: 8 networks with random weights each, 16 pictures a network"
     rows = [line.split() for line in lines if line.lstrip().startswith(("deconv3", "icnr-last"))]
     assert [row[0] for row in rows] == ["deconv3", "icnr-last"]
     assert "0.2346" in rows[0]
@@ -38,6 +41,22 @@ def test_the_figure_shows_the_numbers():
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert f"{comparison.variants[0].energy[4].value:.3f}" in texts
     assert f"{comparison.variants[0].signed_comb[4].value:.3f}" in texts
+
+
+@pytest.mark.parametrize(
+    ("energy", "comb", "said"),
+    [
+        ((0.2, 0.02), (0.4, 0.01), "a checkerboard by architecture with deconv4"),
+        ((0.04, 0.02), (0.4, 0.01), "one of its own in each network with deconv4"),
+        ((1e-5, 1e-6), (-0.01, 0.001), "none with deconv4"),
+    ],
+)
+def test_verdicts(energy, comb, said):
+    comparison = compare_upsampling("dcgan", ["deconv4"], 8, (32, 32))
+    (variant,) = comparison.variants
+    energies, combs = ({2: Estimate(0.0, 0.1), 4: Estimate(*found)} for found in (energy, comb))
+    changed = replace(comparison, variants=(replace(variant, energy=energies, signed_comb=combs),))
+    assert verdict(changed) == f"Before any training: {said}."
 
 
 @pytest.mark.parametrize(
