@@ -29,7 +29,8 @@ def laplacian(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tens
     Google's DeepDream notebook (`lap_normalize`): a binomial kernel of five, steps of two, four bands and the rest. What is finest no
     longer outweighs what is coarse, so this lowers a checkerboard with everything of its wavelengths.
     """
-    rest = attribute(images)
+    # Squares of a gradient as small as random weights give would underflow.
+    rest = _largest_one(attribute(images), (1, 2, 3))
     levels = max(0, min(LEVELS, int(math.log2(min(rest.shape[-2:]))) - 1))
     bands = []
     for _ in range(levels):
@@ -40,6 +41,11 @@ def laplacian(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tens
     for band in reversed(bands):
         rest = _grown(rest, band) + _evened(band)
     return rest
+
+
+def _largest_one(gradient: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The gradient over its largest absolute value along these axes; zeros stay zeros."""
+    return gradient / gradient.abs().amax(axes, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
 def _binomial(like: Tensor) -> Tensor:
@@ -95,8 +101,7 @@ class NormalisedAscent(torch.optim.Optimizer):
             for group in self.param_groups:
                 for value in group["params"]:
                     if value.grad is not None:
-                        # Brought to a largest value of 1 first: random weights give gradients whose squares underflow.
-                        gradient = value.grad / value.grad.abs().amax().clamp_min(torch.finfo(value.dtype).tiny)
+                        gradient = _largest_one(value.grad, tuple(range(value.ndim)))
                         value -= group["lr"] * gradient / self.measure(gradient).clamp_min(SMALLEST)
         return loss
 

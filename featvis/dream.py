@@ -63,21 +63,15 @@ def dream(
     FeatvisError for choices that do not exist or do not fit, an objective that the network does not have, and one that gives no gradient.
     """
     recipe = Recipe(**choices)
-    model = model if isinstance(model, Model) else _model_of(model, start, recipe.size)
-    photograph, notes = _photograph(model, start, recipe.size)
-    size = recipe.size or (model.input_size[1:] if photograph is None else (photograph.shape[1], photograph.shape[2]))
-    recipe = recipe.resolved(photograph is not None, size)
-    function = parse_objective(objective, model) if isinstance(objective, str) else objective
-    text = objective if isinstance(objective, str) else getattr(objective, "description", repr(objective))
     with seeded(recipe.seed):
-        render = Render(model, function, text, photograph, recipe, progress)
+        render, notes = _render(model, objective, start, recipe, progress)
         picture, gradient = render.run()
     settings = {
-        **model.settings(),
-        **recipe.settings(),
-        "size": list(recipe.size or ()),
+        **render.model.settings(),
+        **render.recipe.settings(),
+        "size": list(render.recipe.size or ()),
         "start": str(start) if isinstance(start, str | Path) else "noise" if start is None else "a tensor",
-        "objective": text,
+        "objective": render.text,
         "layers": [layer or "labels" for layer in render.activations.layers],
         "prepared": render.activations.prepared,
         "total_stride": render.treatment.total_stride,
@@ -90,10 +84,36 @@ def dream(
         history=tuple(torch.stack(render.history).tolist()),
         total_stride=render.treatment.total_stride,
         settings=settings,
-        notes=tuple(dict.fromkeys((*model.notes, *notes, *render.notes))),
+        notes=tuple(dict.fromkeys((*render.model.notes, *notes, *render.notes))),
         frames=tuple(_on_host(resized(frame, picture.shape[2:])).clamp(0, 1) for frame in render.frames),
         interrupted=render.interrupted,
     )
+
+
+def check(
+    model: Model | nn.Module, objective: Objective | str, start: Tensor | str | Path | None = None, **choices: Any
+) -> None:
+    """Does all that `dream` with the same arguments does before its first picture, and raises what that raises."""
+    recipe = Recipe(**choices)
+    with seeded(recipe.seed):
+        _render(model, objective, start, recipe, lambda done, total, value: None)
+
+
+def _render(
+    model: Model | nn.Module,
+    objective: Objective | str,
+    start: Tensor | str | Path | None,
+    recipe: Recipe,
+    progress: Progress,
+) -> tuple[Render, tuple[str, ...]]:
+    """A run that is ready for its first step, and what there is to say of the photograph."""
+    model = model if isinstance(model, Model) else _model_of(model, start, recipe.size)
+    photograph, notes = _photograph(model, start, recipe.size)
+    size = recipe.size or (model.input_size[1:] if photograph is None else (photograph.shape[1], photograph.shape[2]))
+    recipe = recipe.resolved(photograph is not None, size)
+    function = parse_objective(objective, model) if isinstance(objective, str) else objective
+    text = objective if isinstance(objective, str) else getattr(objective, "description", repr(objective))
+    return Render(model, function, text, photograph, recipe, progress), notes
 
 
 def _model_of(module: nn.Module, start: Tensor | str | Path | None, size: tuple[int, int] | None) -> Model:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from featvis.dream import Dream, Progress, dream
+from featvis.dream import Dream, Progress, check, dream
 from featvis.energy import Energies, checkerboard_energy
 from featvis.errors import FeatvisError
 from featvis.models import Model
@@ -35,12 +35,6 @@ class Measured:
     objective: float
     seconds: float
     notes: tuple[str, ...]
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether it was stopped before its last step."""
-        settings = self.dream.settings
-        return bool(settings["steps_done"] < settings["steps"] * settings["octaves"])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as plain values."""
@@ -81,8 +75,6 @@ def measure(title: str, dreamt: Dream, start: Tensor | None, seconds: float) -> 
     energies: list[Energies | None] = []
     for what, map_ in (("gradient", dreamt.gradient), ("picture", detail)):
         try:
-            if dreamt.total_stride is None:
-                raise FeatvisError("the total stride is not known at this size")
             energies.append(checkerboard_energy(map_.unsqueeze(0), dreamt.total_stride))
         except FeatvisError as error:
             energies.append(None)
@@ -102,17 +94,20 @@ def timed_dream(title: str, model: Model, objective: Any, start: Tensor | None, 
 def variants(octaves: int, jitter: int, steps: int) -> dict[str, dict[str, Any]]:
     """The settings of each dream of a comparison, by title; all take the same number of steps in total.
 
-    octaves, jitter: of those that have them. steps: of each octave.
+    octaves, jitter: of those that have them; nothing has a jitter of 0 or a single octave. steps: of each octave.
     """
-    still = {"octaves": 1, "jitter": 0, "steps": octaves * steps}
-    return {
-        "fixed position": still,
-        f"jitter {jitter}": {**still, "jitter": jitter},
-        f"{octaves} octaves": {"octaves": octaves, "jitter": 0, "steps": steps},
-        f"{octaves} octaves, jitter {jitter}": {"octaves": octaves, "jitter": jitter, "steps": steps},
-        "equalised": {**still, "compensation": "equalise"},
-        "low-pass": {**still, "compensation": "low-pass"},
-    }
+    still: dict[str, Any] = {"octaves": 1, "jitter": 0, "steps": octaves * steps}
+    grown = {"octaves": octaves, "jitter": 0, "steps": steps}
+    found = {"fixed position": still}
+    if jitter > 0:
+        found[f"jitter {jitter}"] = {**still, "jitter": jitter}
+    if octaves > 1:
+        found[f"{octaves} octaves"] = grown
+    if octaves > 1 and jitter > 0:
+        found[f"{octaves} octaves, jitter {jitter}"] = {**grown, "jitter": jitter}
+    found["equalised"] = {**still, "compensation": "equalise"}
+    found["low-pass"] = {**still, "compensation": "low-pass"}
+    return found
 
 
 def compare_dreams(
@@ -130,14 +125,23 @@ def compare_dreams(
     """The same dream with one thing changed at a time, and at a fixed position through a repaired network.
 
     repaired: the name of the fix and the network. progress: gives each title its own. settings: of all, for `featvis.dream`. After an
-    interruption the list ends there.
+    interruption the list ends there. What does not fit, such as too many octaves, is an error before the first dream.
     """
     runs = [(title, model, its) for title, its in variants(octaves, jitter, steps).items()]
     fix, fixed = repaired
+    for _, network, its in runs:
+        if not its["jitter"] and (its["octaves"] > 1 or its.get("compensation") == "equalise"):
+            check(network, objective, start, **{**settings, **its})
     runs.append((f"repaired: {fix}", fixed, runs[0][2]))
     found: list[Measured] = []
     for title, network, its in runs:
-        found.append(timed_dream(title, network, objective, start, progress=progress(title), **{**settings, **its}))
-        if found[-1].interrupted:
+        try:
+            found.append(timed_dream(title, network, objective, start, progress=progress(title), **{**settings, **its}))
+        except KeyboardInterrupt:
+            # Between two dreams, or before the first step of one.
+            if not found:
+                raise
+            break
+        if found[-1].dream.interrupted:
             break
     return found

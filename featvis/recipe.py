@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,7 +17,7 @@ from featvis.parameterisations import PARAMETERISATIONS
 from featvis.transforms import Transform, standard
 
 STEPS_OF_AN_OCTAVE, STEPS_FROM_NOISE = 10, 512
-"""Google's DeepDream notebook, and Lucent's threshold."""
+"""Google's DeepDream notebook, and Lucent's threshold, which is shared among the octaves where there are several."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Recipe:
     """The choices of a dream; None stands for what is usual, which depends on whether it starts from a photograph.
 
     param: a key of PARAMETERISATIONS, or a function that returns what Lucent's return; usually "plain" from a photograph, "fourier" from
-    noise. size: (H, W), usually the photograph's or the model's. steps: for each octave, usually 10 from a photograph, 512 from noise.
-    octaves: pictures of growing size, octave_scale (or its inverse) apart; the detail of each is carried to the next. jitter:
+    noise. size: (H, W), usually the photograph's or the model's. steps: for each octave, usually 10 from a photograph, from noise 512
+    in all. octaves: pictures of growing size, octave_scale (or its inverse) apart; the detail of each is carried to the next. jitter:
     pixels of the random circular shift of each step, along each axis and to both sides, undone after it. transforms: Lucent's or
     featvis's, in order, usually none for a photograph and Lucent's standard ones in one resampling for noise. ascent: a key of
     ASCENTS, or a function from values to an optimiser, usually "mean-absolute" or "adam"; rate: its rate; schedule: a key of
@@ -57,7 +58,7 @@ class Recipe:
             self,
             param=self.param or ("plain" if from_photograph else "fourier"),
             size=size,
-            steps=self.steps if self.steps is not None else STEPS_OF_AN_OCTAVE if from_photograph else STEPS_FROM_NOISE,
+            steps=self.steps if self.steps is not None else usual_steps(from_photograph, self.octaves),
             transforms=self.transforms if self.transforms is not None else [] if from_photograph else [standard()],
             ascent=ascent,
             rate=self.rate if self.rate is not None else usual,
@@ -83,8 +84,13 @@ class Recipe:
             raise FeatvisError(f"a size of {self.size}; give at least 1 x 1 pixel")
         if not self.octave_scale > 0 or self.octave_scale == 1:
             raise FeatvisError(f"an octave scale of {self.octave_scale}; give a factor such as 1.4, or its inverse")
-        if self.rate is not None and not self.rate > 0:
-            raise FeatvisError(f"a rate of {self.rate}; give one above 0")
+        if self.param == "cppn" and self.octaves > 1:
+            raise FeatvisError(
+                "a pattern-producing network cannot start from a picture, nor from the octave before; give no photograph and one octave, "
+                "or plain, pixel or fourier"
+            )
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise FeatvisError(f"a rate of {self.rate}; give a finite one above 0")
 
     def optimiser(self, values: list[Tensor]) -> torch.optim.Optimizer:
         """The optimiser of these values. Raises FeatvisError for a rate beside a function that makes its own."""
@@ -97,13 +103,15 @@ class Recipe:
         return self.ascent(values)
 
     def octave_sizes(self) -> list[tuple[int, int]]:
-        """(H, W) of each octave, the smallest first."""
+        """(H, W) of each octave, the smallest first; none after the first that is too small to be a picture."""
         assert self.size is not None
         factor = max(self.octave_scale, 1 / self.octave_scale)
         height, width = self.size
-        return [
-            (round(height / factor**number), round(width / factor**number)) for number in reversed(range(self.octaves))
-        ]
+        sizes: list[tuple[int, int]] = []
+        while len(sizes) < self.octaves and (not sizes or 0 not in sizes[0]):
+            shrunk = factor ** -len(sizes)
+            sizes.insert(0, (round(height * shrunk), round(width * shrunk)))
+        return sizes
 
     def settings(self) -> dict[str, Any]:
         """Plain values, for JSON; functions by their names."""
@@ -112,6 +120,11 @@ class Recipe:
             value = getattr(self, entry.name)
             plain[entry.name] = value if isinstance(value, int | float | str | None) else _described(value)
         return plain
+
+
+def usual_steps(from_photograph: bool, octaves: int) -> int:
+    """The steps of each octave where none are given."""
+    return STEPS_OF_AN_OCTAVE if from_photograph else max(1, STEPS_FROM_NOISE // max(1, octaves))
 
 
 def _described(value: object) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from featvis.ascent import COMPENSATIONS, SCHEDULES
 from featvis.audit import Audit, expected_profile
 from featvis.energy import CheckerboardEnergy
 from featvis.errors import FeatvisError
-from featvis.methods import Draws, Treatment
+from featvis.methods import Draws, Gradient, Treatment
 from featvis.models import Model
 from featvis.parameterisations import PARAMETERISATIONS, Parameterisation, adopted, natural_noise
 from featvis.recipe import Recipe
@@ -25,7 +26,7 @@ CALIBRATION = 16
 """Noise pictures from which `equalise` takes its profile."""
 
 FAINT, STRONG = 0.05, 0.2
-"""Contrasts of noise: profiles from faint noise fit photographs best, and strong noise lights up what faint noise leaves dark."""
+"""Contrasts of noise: profiles from faint noise fit photographs best (docs/dream.md), and strong noise lights up what it leaves dark."""
 
 FIRST_STEPS = 8
 """An objective that has given no gradient after so many steps is taken for dead."""
@@ -116,6 +117,10 @@ class Render:
             self._check_alive()
         if self.activations.device.type == "cpu" or done % REPORTED_EVERY == 0 or done == total:
             self.value = float(self.history[-1])
+            if not math.isfinite(self.value):
+                raise FeatvisError(
+                    f"the objective {self.text!r} is {self.value} at step {done}; check the network's weights, or give a lower rate"
+                )
         if self.recipe.frames_every and done % self.recipe.frames_every == 0:
             self.frames.append(self.parameterisation.picture().detach().clone())
         self.progress(done, total, self.value)
@@ -223,7 +228,7 @@ class Render:
         if fitting < len(sizes):
             height, width = self.size
             raise FeatvisError(
-                f"{len(sizes)} octaves of scale {self.recipe.octave_scale:g} do not fit into {height} x {width} pixels: the "
+                f"{self.recipe.octaves} octaves of scale {self.recipe.octave_scale:g} do not fit into {height} x {width} pixels: the "
                 f"smallest would be {sizes[0][0]} x {sizes[0][1]}, less than the network takes or one total stride ({least}); "
                 f"give --octaves {fitting} or fewer, or a larger picture"
             )
@@ -241,15 +246,20 @@ class Render:
         treatment = Treatment(stride or 1, Draws(self.recipe.seed, range(len(example))))
         if self.recipe.compensation != "equalise":
             return treatment
-        metric = CheckerboardEnergy(treatment.total_stride)
         shape = self._fit(example).shape
-        for number in range(CALIBRATION):
-            noise = self._noise(shape, number, FAINT)
-            gradient = self._pass(self._normalised(noise), noise)[0]
-            alive = gradient.abs().amax((1, 2, 3)) > 0
-            if bool(alive.any()):
-                metric.update(gradient[alive].cpu())
-        return replace(treatment, profile=expected_profile(Audit.of(metric.compute())))
+        for contrast in (FAINT, STRONG):
+            noises = (self._noise(shape, number, contrast) for number in range(CALIBRATION))
+            profile = noise_profile(self._gradient_at, noises, treatment.total_stride)
+            if profile is not None:
+                return replace(treatment, profile=profile)
+        raise FeatvisError(
+            f"equalise finds no gradient of the objective {self.text!r} at noise, from which to take its profile; "
+            "give another compensation, or jitter"
+        )
+
+    def _gradient_at(self, pictures: Tensor) -> Tensor:
+        """The gradient at the network's input for pictures in [0, 1]."""
+        return self._pass(self._normalised(pictures), pictures)[0]
 
     def _start(self, size: tuple[int, int], previous: Tensor | None) -> Tensor | None:
         """What an octave starts from, (C, H, W): the photograph in this size with the detail that the octave before added."""
@@ -282,7 +292,7 @@ class Render:
             )
         shape = self._fit(self.parameterisation.picture().detach()).shape
         noises = [self._noise(shape, number, STRONG) for number in range(CALIBRATION)]
-        lit = sum(bool(self._pass(self._normalised(noise), noise)[0].any()) for noise in noises)
+        lit = sum(bool(self._gradient_at(noise).any()) for noise in noises)
         hint = (
             f"it does at {lit} of {CALIBRATION} noise pictures of strong contrast: try another seed, or start from a photograph"
             if lit
@@ -293,6 +303,22 @@ class Render:
         raise FeatvisError(
             f"the objective {self.text!r} does not light up: no gradient in the first {steps} steps; {hint}"
         )
+
+
+def noise_profile(gradient: Gradient, noises: Iterable[Tensor], total_stride: int) -> Tensor | None:
+    """The phase profile that `equalise` divides by, (P, P), from gradients at noise.
+
+    None where fewer than half of the pictures have a gradient.
+    """
+    metric = CheckerboardEnergy(total_stride)
+    alive = []
+    for noise in noises:
+        at_noise = gradient(noise)
+        lit = at_noise.abs().amax((1, 2, 3)) > 0
+        alive += lit.tolist()
+        if bool(lit.any()):
+            metric.update(at_noise[lit].cpu())
+    return expected_profile(Audit.of(metric.compute())) if 2 * sum(alive) >= len(alive) else None
 
 
 def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:

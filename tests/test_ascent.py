@@ -66,6 +66,15 @@ def test_a_pyramid_forgets_the_scale_and_keeps_the_shape():
     assert torch.allclose(evened(gradient), evened(1000 * gradient))
 
 
+def test_a_pyramid_of_a_gradient_whose_squares_underflow():
+    torch.manual_seed(0)
+    gradient = torch.randn(2, 3, 33, 50)
+    gradient[1] *= 1e-3
+    assert (1e-25 * gradient).square().max() == 0
+    assert torch.allclose(evened(1e-25 * gradient), evened(gradient), rtol=1e-3, atol=1e-4)
+    assert torch.equal(evened(0 * gradient), 0 * gradient)
+
+
 def test_a_pyramid_brings_bands_to_one_size():
     # A strong fine wave and a weak coarse one, four octaves apart.
     place = torch.arange(128, dtype=torch.float64)

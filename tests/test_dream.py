@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import Function, fingerprint, strided
+from networks import fingerprint, strided
 from PIL import Image
 from torch import nn
 
 from featvis.compat import import_torchvision
-from featvis.dream import dream
+from featvis.dream import check, dream
 from featvis.energy import checkerboard_energy
 from featvis.errors import FeatvisError
 from featvis.models import Model
 from featvis.objectives import whole_layer
+from featvis.recipe import Recipe
 
 torchvision = import_torchvision()
 from lucent.optvis import objectives, param, transform  # noqa: E402, imports torchvision
@@ -71,7 +72,7 @@ def test_nothing_is_left_on_the_network_where_lucent_leaves_hooks():
     network = torchvision.models.resnet18(weights=None).eval()
     before = fingerprint(network)
     for _ in range(10):
-        dream(Model(network, "resnet18", (3, 64, 64)), objectives.channel("layer1", 3), steps=1)
+        dream(Model(network, "resnet18", (3, 32, 32)), objectives.channel("layer1", 3), steps=1)
     assert fingerprint(network) == before
     copy.deepcopy(network)
     in_lucent(network, objectives.channel("layer1", 3), lambda: param.image(64), 1, [])
@@ -314,33 +315,32 @@ def test_an_interruption_before_the_first_step_is_one(model, photograph):
         dream(model, objective, photograph)
 
 
-def test_a_dead_channel_is_said(photograph):
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    with torch.no_grad():
-        network[0].bias[1:3] = torch.tensor([-1000.0, 10.0])
-    model = Model(network, "dead", (3, 24, 24))
-    with pytest.raises(
-        FeatvisError, match=r"'1:1' does not light up: no gradient in the first 8 steps; nor at any of 16"
-    ):
-        dream(model, "1:1")
-    assert len(dream(model, "1:2", steps=3).history) == 3
+@pytest.mark.parametrize("choices", [{"octaves": 9}, {"steps": 0}, {"precision": "int8"}])
+def test_a_check_raises_what_the_dream_would(model, photograph, choices):
+    before = fingerprint(model.module)
+    check(model, WHOLE, photograph)
+    said = []
+    for run in (check, dream):
+        with pytest.raises(FeatvisError) as raised:
+            run(model, "3", photograph, **{"size": (16, 16), **choices})
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+    assert fingerprint(model.module) == before
 
 
-def test_a_channel_that_noise_of_more_contrast_lights_up_is_said_so():
-    network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU())
-    with torch.no_grad():
-        network[0].weight.fill_(1 / 3)
-        network[0].bias.fill_(-0.75)
-    with pytest.raises(
-        FeatvisError, match=r"it does at 1[0-6] of 16 noise pictures of strong contrast: try another seed"
-    ):
-        dream(Model(network, "dim", (3, 24, 24)), "1:0", transforms=[], steps=20)
-
-
-def test_a_network_with_nan_is_said(photograph):
-    network = nn.Sequential(Function(lambda pixels: (pixels - 2).sqrt()), nn.Conv2d(3, 2, 3))
-    with pytest.raises(FeatvisError, match="NaN or infinite"):
-        dream(Model(network, "nan", (3, 40, 52)), "1:0", photograph, steps=2, prepare=False)
+def test_usual_steps():
+    """Ten in each octave from a photograph; from noise Lucent's 512 in all."""
+    recipes = {
+        (photo, octaves): Recipe(octaves=octaves).resolved(photo, (64, 64))
+        for photo in (True, False)
+        for octaves in (1, 4)
+    }
+    assert {case: recipe.steps for case, recipe in recipes.items()} == {
+        (True, 1): 10,
+        (True, 4): 10,
+        (False, 1): 512,
+        (False, 4): 128,
+    }
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,9 @@ def test_a_network_with_nan_is_said(photograph):
         ({"jitter": -1}, "jitter -1; give at least 0"),
         ({"size": (0, 8)}, r"a size of \(0, 8\)"),
         ({"octave_scale": 1.0}, "an octave scale of 1.0"),
-        ({"rate": 0.0}, "a rate of 0.0; give one above 0"),
+        ({"rate": 0.0}, "a rate of 0.0; give a finite one above 0"),
+        ({"rate": float("inf")}, "a rate of inf"),
+        ({"octaves": 10**9}, "1000000000 octaves of scale 1.4 do not fit.*give --octaves 8 or fewer"),
         ({"octaves": 9}, "9 octaves of scale 1.4 do not fit into 40 x 52 pixels.*give --octaves 8 or fewer"),
         ({"param": lambda: param.image(32)}, "give no start and one octave"),
         ({"param": "cppn"}, "cannot start from a picture"),
@@ -365,6 +367,11 @@ def test_a_network_with_nan_is_said(photograph):
 def test_choices_that_do_not_fit(model, photograph, choices, said):
     with pytest.raises(FeatvisError, match=said):
         dream(model, WHOLE, photograph, **choices)
+
+
+def test_octaves_of_a_pattern_producing_network_show_before_the_first(model):
+    with pytest.raises(FeatvisError, match="nor from the octave before; give no photograph and one octave"):
+        dream(model, "3:1", param="cppn", octaves=2, progress=lambda *what: pytest.fail("a step was taken"))
 
 
 def test_starts_that_do_not_fit(model):

@@ -74,8 +74,6 @@ def test_a_record_is_plain():
     assert (written["title"], written["objective"], written["seconds"], written["total_stride"]) == ("x", 2.0, 1.5, 4)
     assert written["picture"]["energy"]["4"] == list(one.picture.energy[4])
     assert set(written["gradient"]) == {"energy", "exact_periods", "controls", "signed_comb"}
-    assert not one.interrupted
-    assert measure("x", dreamt(noise(3, 32, 32), steps_done=1), None, 1.5).interrupted
 
 
 @pytest.mark.parametrize(
@@ -83,7 +81,6 @@ def test_a_record_is_plain():
     [
         (noise(3, 6, 6), 32, "smaller than the total stride of 32"),
         (torch.zeros(3, 32, 32), 4, "the picture's energy is not measured"),
-        (noise(3, 32, 32), None, "the total stride is not known"),
     ],
 )
 def test_what_cannot_be_measured_is_a_note(picture, stride, said):
@@ -101,6 +98,53 @@ def test_variants_change_one_thing_and_take_the_same_steps():
     for title, settings in found.items():
         changed = {name for name in settings if settings[name] != still.get(name)} - {"steps"}
         assert len(changed) == (2 if title == "4 octaves, jitter 32" else 0 if title == "fixed position" else 1)
+
+
+def test_nothing_is_varied_that_is_not_there():
+    assert list(variants(1, 8, 10)) == ["fixed position", "jitter 8", "equalised", "low-pass"]
+    assert list(variants(3, 0, 10)) == ["fixed position", "3 octaves", "equalised", "low-pass"]
+
+
+def small(progress=lambda done, total, value: None, **choices):
+    """A short comparison of a small network."""
+    model = Model(strided(dtype=torch.float32), "test", (3, 32, 32))
+    start = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    settings = {"octaves": 2, "jitter": 4, "steps": 2, **choices}
+    return compare_dreams(model, "3", start, ("nothing", model), progress=lambda title: progress, **settings)
+
+
+def test_what_does_not_fit_shows_before_the_first_dream():
+    with pytest.raises(FeatvisError, match=r"20 octaves of scale 1\.4 do not fit"):
+        small(progress=lambda *what: pytest.fail("a dream began"), octaves=20)
+
+
+@pytest.mark.parametrize(("press_at", "dreams"), [(1, 1), (4, 1), (6, 2)])
+def test_an_interruption_keeps_what_there_is(press_at, dreams):
+    """Also one at the last step of a dream."""
+    steps = []
+
+    def progress(done, total, value):
+        steps.append(done)
+        if len(steps) == press_at:
+            raise KeyboardInterrupt
+
+    assert len(small(progress)) == dreams
+
+
+def test_an_interruption_between_two_dreams_keeps_the_first(monkeypatch):
+    calls = []
+
+    def pressing(*arguments, **settings):
+        calls.append(arguments[0])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return timed_dream(*arguments, **settings)
+
+    monkeypatch.setattr("featvis.dream_comparison.timed_dream", pressing)
+    assert [one.title for one in small()] == ["fixed position"]
+    calls[:] = ["before the first"]
+    with pytest.raises(KeyboardInterrupt):
+        small()
 
 
 def test_a_comparison_leaves_the_network_and_passes_settings_on():

@@ -28,7 +28,7 @@ CALIBRATION = 16
 """Noise pictures at which a fix that has to be calibrated is."""
 
 GIF_FRAMES = 40
-"""About so many pictures make an animation."""
+"""At most so many pictures make an animation, and the last one."""
 
 
 @click.command()
@@ -62,7 +62,7 @@ GIF_FRAMES = 40
     help="Pixels by which each step shifts the picture at most, 0: a fixed position; 32 from a photograph. From noise it takes the "
     "place of Lucent's random shifts, scales and rotations.",
 )
-@click.option("--steps", type=click.IntRange(1), help="In each octave; 10 from a photograph, 512 from noise.")
+@click.option("--steps", type=click.IntRange(1), help="In each octave; 10 from a photograph, 512 in all from noise.")
 @click.option("--rate", type=float, help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
 @click.option(
     "--param",
@@ -109,6 +109,8 @@ def dream(
 
     record = str(Path(out).with_suffix(".json"))
     _check_names(out, gif, compare)
+    if compare and options["compensation"] != "none":
+        raise FeatvisError("--compare shows what compensations do by itself; leave --compensate out")
     check_writable(out, record, gif)
     sized = options["size"] is not None
     model = model_from(options)
@@ -145,7 +147,7 @@ def _check_names(out: str, gif: str | None, compare: bool) -> None:
 
 
 def _check_channels(channels: int, out: str, gif: str | None, compare: bool) -> None:
-    if channels not in (1, 3) and (gif or compare or not out.endswith(".npy")):
+    if channels not in (1, 3) and (gif or compare or Path(out).suffix.lower() != ".npy"):
         raise FeatvisError(f"{channels} channels are no colours; give --out NAME.npy, without --gif and --compare")
 
 
@@ -168,12 +170,14 @@ def _start(model: Model, photo: str, sized: bool) -> tuple[Tensor, list[str]]:
 
 def _settings(options: dict[str, Any], from_noise: bool, compare: bool) -> dict[str, Any]:
     """What `featvis.dream` takes, with this command's defaults."""
+    from featvis.recipe import usual_steps
+
     settings = {name: value for name, value in options.items() if value is not None}
     if from_noise and (compare or "jitter" in settings):
         settings["transforms"] = ()
     if compare or not from_noise:
         settings = {"octaves": OCTAVES, "jitter": JITTER, **settings}
-    settings.setdefault("steps", 512 if from_noise else 10)
+    settings.setdefault("steps", usual_steps(not from_noise, settings.get("octaves", 1)))
     return settings
 
 
@@ -196,7 +200,7 @@ def _single(model: Model, objective: str, start: Tensor | None, settings: dict[s
     from featvis.dream_comparison import timed_dream
 
     steps = settings["steps"] * settings.get("octaves", 1)
-    every = max(1, steps // GIF_FRAMES) if animated else 0
+    every = -(-steps // GIF_FRAMES) if animated else 0
     with _bar() as progress:
         return timed_dream("dream", model, objective, start, progress=progress("dream"), frames_every=every, **settings)
 
@@ -231,8 +235,6 @@ def _bar() -> Iterator[Callable[[str], Callable[[int, int, float], None]]]:
 def _save(found: Sequence[Measured], out: str, gif: str | None, compare: bool, title: str, caption: str) -> None:
     from functools import partial
 
-    import numpy as np
-
     from featvis.files import write_atomically
     from featvis.images import save_picture
     from featvis.plots import save_figure
@@ -242,13 +244,23 @@ def _save(found: Sequence[Measured], out: str, gif: str | None, compare: bool, t
         save_figure(dream_figure([_view(one) for one in found], title, caption), out)
         return
     picture = found[0].dream.picture
-    if out.endswith(".npy"):
-        write_atomically(out, partial(np.save, arr=picture.numpy()))
+    if Path(out).suffix.lower() == ".npy":
+        write_atomically(out, partial(_save_array, picture))
     else:
         save_picture(picture, out)
     if gif is not None:
-        frames = found[0].dream.frames or (picture,)
+        frames = found[0].dream.frames
+        if not (frames and frames[-1].equal(picture)):
+            frames = (*frames, picture)
         save_animation([_shown(frame) for frame in frames], gif)
+
+
+def _save_array(picture: Tensor, path: Path) -> None:
+    import numpy as np
+
+    # Through a file: given a name that ends otherwise, such as .NPY, numpy would add an ending.
+    with path.open("wb") as file:
+        np.save(file, picture.numpy())
 
 
 def _shown(picture: Tensor) -> Any:

@@ -81,9 +81,9 @@ def test_from_noise_to_an_array(place):
         "--param",
         "plain",
         "--out",
-        "a.npy",
+        "a.NPY",
     )
-    array = np.load("a.npy")
+    array = np.load("a.NPY")
     assert (array.shape, float(array.min()) >= 0, float(array.max()) <= 1) == ((5, 24, 24), True, True)
 
 
@@ -91,6 +91,22 @@ def test_an_animation(place):
     printed("dream", ZOO, "photos/0.png", *FAST, "--octaves", "2", "--gif", "dream.gif")
     with Image.open("dream.gif") as animation:
         assert (animation.n_frames, animation.size) == (4, (32, 32))
+
+
+def test_an_animation_is_short_and_ends_with_the_picture(place, monkeypatch):
+    monkeypatch.setattr(command, "GIF_FRAMES", 3)
+    arguments = ("--size", "32", "--objective", "stage2", "--octaves", "1", "--steps", "7")
+    printed("dream", ZOO, "photos/0.png", *arguments, "--gif", "dream.gif", "--out", "dream.npy")
+    expected = np.load("dream.npy").transpose(1, 2, 0)
+    with Image.open("dream.gif") as animation:
+        # After steps 3, 6 and 7.
+        assert animation.n_frames == 3
+        animation.seek(2)
+        last = np.array(animation.convert("RGB")) / 255
+    frame = np.array(
+        dream(load_model(ZOO, size=(32, 32), device="cpu"), "stage2", "photos/0.png", size=(32, 32), steps=1).picture
+    )
+    assert np.abs(last - expected).mean() < 0.5 * np.abs(frame.transpose(1, 2, 0) - expected).mean()
 
 
 def test_several_objectives(place):
@@ -192,6 +208,9 @@ def test_a_large_photograph_is_reduced(place, monkeypatch):
             "'a.npy': its name must end in .png or .pdf or .svg",
         ),
         (("--objective", "stage3", "--compare", "--gif", "a.gif"), "leave it out with --compare"),
+        (("--objective", "stage3", "--compare", "--compensate", "low-pass"), "leave --compensate out"),
+        (("--objective", "stage3", "--compare", "--octaves", "9"), "9 octaves of scale 1.4 do not fit into 48 x 64"),
+        (("--objective", "stage3", "--octaves", "5000"), "5000 octaves of scale 1.4 do not fit"),
         (("--objective", "stage3", "--out", "photos/0.png/x.png"), "cannot write"),
         (("--objective", "stage3", "--param", "cppn"), "cannot start from a picture"),
         (("--objective", "stage3", "--fix", "l2pool"), "the fix 'l2pool' finds nothing to change"),

@@ -1,0 +1,156 @@
+"""At which noise should `dream --compensate equalise` take its profile, and how much of the checkerboard does that remove?
+
+    python experiments/dream_equalise.py PICTURES --weights mobilenet_v2.pth      # two minutes
+
+MobileNetV2, trained on ImageNet and with random weights, three objectives. A profile is taken from 16 noise pictures of each kind, as
+`dream` takes it, and the gradients at photographs are divided by it. The noise that leaves least of E(8) on one half of the photographs
+is chosen; what counts is what it leaves on the other half. A profile from the first half itself shows what is possible. Writes
+experiments/results/dream_equalise.csv and prints the table of docs/dream.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from featvis.activations import Activations
+from featvis.energy import CheckerboardEnergy
+from featvis.images import find_pictures
+from featvis.methods import Draws, Treatment, equalise
+from featvis.models import Model, load_model
+from featvis.objectives import parse_objective
+from featvis.parameterisations import natural_noise
+from featvis.render import CALIBRATION, noise_profile
+
+RESULTS = Path(__file__).parent / "results" / "dream_equalise.csv"
+SIZE = 160
+BATCH = 10
+PERIOD = 8
+OBJECTIVES = ("features.10", "features.17", "281")
+HALVES = ("choosing", "reported")
+
+
+def white_noise(shape: tuple[int, ...], generator: torch.Generator, contrast: float) -> Tensor:
+    """Independent pixels about half grey, (B, C, H, W) in [0, 1]."""
+    return (0.5 + contrast * torch.randn(shape, generator=generator)).clamp(0, 1)
+
+
+NOISES: dict[str, tuple[Callable[[tuple[int, ...], torch.Generator, float], Tensor], float]] = {
+    "1/f, contrast .05": (natural_noise, 0.05),
+    "1/f, contrast .2": (natural_noise, 0.2),
+    "white, contrast .05": (white_noise, 0.05),
+    "white, contrast .2": (white_noise, 0.2),
+}
+PHOTOGRAPHS = "the choosing photographs"
+
+
+def gradient_of(model: Model, objective: str, example: Tensor) -> tuple[Callable[[Tensor], Tensor], int]:
+    """The gradient of an objective at the network's input for pictures in [0, 1], and its total stride."""
+    activations = Activations(model.module, parse_objective(objective, model), model.normalise(example), example)
+
+    def gradient(pictures: Tensor) -> Tensor:
+        pixels = model.normalise(pictures).requires_grad_()
+        return torch.autograd.grad(activations(pixels, pictures), pixels)[0]
+
+    assert activations.total_stride is not None
+    return gradient, activations.total_stride
+
+
+def measured(gradients: list[Tensor], total_stride: int, profile: Tensor | None) -> CheckerboardEnergy:
+    """Energies of gradients, divided by the root of a profile where there is one."""
+    metric = CheckerboardEnergy(total_stride)
+    treatment = Treatment(total_stride, Draws(0, [0]), profile)
+    for some in gradients:
+        metric.update(some if profile is None else equalise(lambda images: images, some, treatment))
+    return metric
+
+
+def rows_of(model: Model, objective: str, photographs: Tensor) -> Iterator[dict[str, object]]:
+    """What each profile leaves on each half, and how that differs from no profile, paired."""
+    gradient, total_stride = gradient_of(model, objective, photographs[:1])
+    # Every other photograph: they are sorted by class.
+    halves = {
+        half: [gradient(some) for some in photographs[number::2].split(BATCH)] for number, half in enumerate(HALVES)
+    }
+    profiles: dict[str, Tensor | None] = {"none": None}
+    shape = (1, *photographs.shape[1:])
+    for name, (make, contrast) in NOISES.items():
+        noises = (make(shape, torch.Generator().manual_seed(seed), contrast) for seed in range(CALIBRATION))
+        profiles[name] = noise_profile(gradient, noises, total_stride)
+        assert profiles[name] is not None, f"{objective} has no gradient at {name}"
+    profiles[PHOTOGRAPHS] = noise_profile(lambda pictures: pictures, halves[HALVES[0]], total_stride)
+    for half, gradients in halves.items():
+        raw = measured(gradients, total_stride, None)
+        for name, profile in profiles.items():
+            metric = measured(gradients, total_stride, profile)
+            difference = metric.difference(raw)
+            for period, energy in metric.compute().energy.items():
+                change = difference[period]
+                yield {
+                    "objective": objective,
+                    "half": half,
+                    "profile": name,
+                    "period": period,
+                    "energy": energy.value,
+                    "error": energy.error,
+                    "difference": change.value,
+                    "difference_error": change.error,
+                }
+
+
+def summarise(rows: list[dict[str, object]]) -> None:
+    """Prints what each profile leaves of E at one period, the noise that the first half chooses, and what it leaves on the second."""
+    found = {
+        (row["network"], row["objective"], row["half"], row["profile"]): (float(str(row["energy"])), row["error"])
+        for row in rows
+        if row["period"] == PERIOD
+    }
+    subjects = sorted({key[:2] for key in found}, key=lambda subject: (subject[0] != "trained", str(subject[1])))
+    names = ["none", *NOISES, PHOTOGRAPHS]
+
+    def share(subject: tuple[object, object], half: str, name: str) -> float:
+        return found[(*subject, half, name)][0] / found[(*subject, half, "none")][0]
+
+    for half in HALVES:
+        print(
+            f"\nE({PERIOD}), {half} half\n\n| network | objective | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}"
+        )
+        for subject in subjects:
+            cells = ["{:.4f} ± {:.4f}".format(*found[(*subject, half, name)]) for name in names]
+            print(f"| {subject[0]} | {subject[1]} | {' | '.join(cells)} |")
+    for half in HALVES:
+        left = {name: sum(share(subject, half, name) for subject in subjects) / len(subjects) for name in names[1:]}
+        print(f"mean share left, {half}:", ", ".join(f"{name} {value:.0%}" for name, value in left.items()))
+        if half == HALVES[0]:
+            print("chosen:", min(NOISES, key=left.__getitem__))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures")
+    parser.add_argument(
+        "--weights", required=True, help="MobileNetV2's, for inputs with mean .5 and standard deviation .5"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # random weights make gradients so small that they are slow
+    rows: list[dict[str, object]] = []
+    for network, weights in (("trained", arguments.weights), ("random", "none")):
+        model = load_model("mobilenet_v2", weights, mean=[0.5], std=[0.5], size=(SIZE, SIZE), device="cpu")
+        photographs = torch.stack([model.load(path)[1] for path in find_pictures([arguments.pictures])])
+        for objective in OBJECTIVES:
+            rows += [{"network": network, **row} for row in rows_of(model, objective, photographs)]
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summarise(rows)
+
+
+if __name__ == "__main__":
+    main()
