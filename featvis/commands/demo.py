@@ -9,7 +9,11 @@ import click
 
 @click.command()
 @click.option(
-    "--out", default="out", show_default=True, type=click.Path(), help="Folder for the page, the picture and the numbers."
+    "--out",
+    default="out",
+    show_default=True,
+    type=click.Path(),
+    help="Folder for the page, the picture and the numbers.",
 )
 def demo(out: str) -> None:
     """Show the checkerboard of the network that ships with featvis, before and after training, and compensated."""
