@@ -167,7 +167,7 @@ def leftovers(renders: int) -> dict[str, Any]:
             copy.deepcopy(network)
             found[name]["deepcopy"] = "works"
         except RuntimeError as error:
-            found[name]["deepcopy"] = str(error).splitlines()[0]
+            found[name]["deepcopy"] = str(error).partition(".")[0]
     return found
 
 
