@@ -16,7 +16,7 @@ from torch import Tensor
 from featvis.distributed import Group
 from featvis.energy import Energies, Estimate, fold
 from featvis.errors import FeatvisError
-from featvis.files import write_text
+from featvis.files import read_saved, write_text
 from featvis.gradients import GradientEngine
 from featvis.loading import Loader
 from featvis.memory import ENOUGH, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
@@ -175,18 +175,13 @@ def save_profile(audit: Audit, path: str | Path) -> Path:
 
 def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:
     """A profile that `save_profile` wrote, (P, P), and the settings it was measured with; raises FeatvisError for anything else."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FeatvisError(
-            f"cannot read the profile {str(path)!r} ({type(error).__name__}); make one with --save-profile"
-        ) from None
-    try:
+
+    def parse(text: str) -> tuple[Tensor, dict[str, Any]]:
         content = read_document(text, PROFILE_SCHEMA, "a profile that `featvis audit --save-profile` wrote")
-        profile = torch.tensor(content["profile"], dtype=torch.float64)
-        settings = dict(content["settings"])
-    except FeatvisError as error:
-        raise FeatvisError(f"{str(path)!r}: {error}") from None
+        return torch.tensor(content["profile"], dtype=torch.float64), dict(content["settings"])
+
+    try:
+        profile, settings = read_saved(path, "the profile ", parse, "--save-profile")
     except (TypeError, ValueError, KeyError) as error:
         raise FeatvisError(
             f"the profile {str(path)!r} is damaged ({type(error).__name__}: {error}); measure it again"

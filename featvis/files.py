@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Read what was saved, and write a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,29 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Saved = TypeVar("Saved")
+
+
+def read_saved(path: str | Path, what: str, parse: Callable[[str], Saved], option: str = "--json") -> Saved:
+    """What `parse` makes of a text file; raises FeatvisError that names the file.
+
+    what: "the profile " or the like, may be empty; option: the command line's that makes such a file.
+    """
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeatvisError(
+            f"cannot read {what}{str(path)!r} ({type(error).__name__}); make one with {option}"
+        ) from None
+    except FeatvisError as error:
+        raise FeatvisError(f"{str(path)!r}: {error}") from None
 
 
 def make_folder(path: str | Path) -> Path:

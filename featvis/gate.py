@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from featvis.audit import Audit
-from featvis.energy import Estimate
+from featvis.energy import Energies, Estimate
 from featvis.errors import FeatvisError
 
 ABOVE = 2.0
@@ -18,7 +18,7 @@ SAME = ("score", "method", "compensation", "input_size", "mean", "std")
 """Settings in which an audit and its baseline must agree."""
 
 
-def exceeded(audit: Audit, limit: float) -> list[str]:
+def exceeded(audit: Audit | Energies, limit: float) -> list[str]:
     """A sentence where E(total stride) minus two standard errors is above the limit; empty where the audit passes.
 
     Raises FeatvisError where nothing could be measured: a limit that cannot fail would be no check.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from featvis.energy import CheckerboardEnergy, Energies
 from featvis.errors import FeatvisError
-from featvis.gate import ABOVE
+from featvis.gate import exceeded
 from featvis.gradients import GradientEngine
 from featvis.models import Model
 
@@ -44,13 +44,8 @@ def assert_no_checkerboard(
     if metric is None:
         raise FeatvisError("no images were given; expected (N, C, H, W) with N at least 4")
     energies = metric.compute()
-    total = energies.energy.get(engine.total_stride)
-    if total is None:
-        return energies
-    if total.error is None:
-        raise FeatvisError(f"{len(images)} images leave no standard error; give at least 4")
-    periods = ", ".join(f"E({p}) = {e.value:.4f} ± {e.error or 0:.4f}" for p, e in energies.energy.items())
-    if total.value - ABOVE * total.error > above:
+    if exceeded(energies, above):
+        periods = ", ".join(f"E({p}) = {e.value:.4f} ± {e.error or 0:.4f}" for p, e in energies.energy.items())
         raise AssertionError(
             f"a checkerboard in the input gradients: {periods}; the limit for E({engine.total_stride}) is {above:g}. "
             "`featvis audit --culprits` names the layers, `featvis fix` repairs them."

@@ -111,15 +111,9 @@ def _write_page(path: str, result: Audit, model: Model, paths: list[Path], comma
 def _read_audit(path: str) -> Audit:
     """The audit in a file; raises FeatvisError that names it."""
     from featvis.audit import Audit
+    from featvis.files import read_saved
 
-    try:
-        return Audit.from_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise FeatvisError(
-            f"cannot read the baseline {path!r} ({type(error).__name__}); make one with --json"
-        ) from None
-    except FeatvisError as error:
-        raise FeatvisError(f"{path!r}: {error}") from None
+    return read_saved(path, "the baseline ", Audit.from_json)
 
 
 def _judge(context: click.Context, result: Audit, limit: float | None, baseline: Audit | None) -> None:

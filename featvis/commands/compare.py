@@ -165,18 +165,16 @@ def given_options(*but: str) -> list[str]:
 def joined_from(names: Sequence[str]) -> Comparison:
     """The comparisons of several files as one."""
     from featvis.comparison import Comparison
+    from featvis.files import read_saved
 
     found: Comparison | None = None
+
+    def with_those_before(text: str) -> Comparison:
+        read = Comparison.from_json(text)
+        return read if found is None else found.joined(read)
+
     for name in names:
-        try:
-            read = Comparison.from_json(Path(name).read_text(encoding="utf-8"))
-            found = read if found is None else found.joined(read)
-        except (OSError, UnicodeDecodeError) as error:
-            raise FeatvisError(
-                f"cannot read the comparison {name!r} ({type(error).__name__}); make one with --json"
-            ) from None
-        except FeatvisError as error:
-            raise FeatvisError(f"{name!r}: {error}") from None
+        found = read_saved(name, "the comparison ", with_those_before)
     assert found is not None
     return found
 

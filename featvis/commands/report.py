@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 import click
 
@@ -22,19 +21,19 @@ def report(saved: tuple[str, ...], out: str) -> None:
     """
     from featvis.audit import SCHEMA, Audit
     from featvis.comparison import Comparison
+    from featvis.files import read_saved
     from featvis.report import write_report
 
     check_writable(out)
     audits, comparisons = [], []
     for path in saved:
-        text = _read(path)
-        try:
-            if f'"{SCHEMA}"' in text[:200]:
-                audits.append(Audit.from_json(text))
-            else:
-                comparisons.append(Comparison.from_json(text))
-        except FeatvisError as error:
-            raise FeatvisError(f"{path!r}: {error}") from None
+        result = read_saved(
+            path, "", lambda text: (Audit if f'"{SCHEMA}"' in text[:200] else Comparison).from_json(text)
+        )
+        if isinstance(result, Audit):
+            audits.append(result)
+        else:
+            comparisons.append(result)
     if len(audits) > 1 or len(comparisons) > 1:
         raise FeatvisError(
             f"{len(audits)} audits and {len(comparisons)} comparisons; a page shows at most one of each. "
@@ -64,10 +63,3 @@ def _option_text(value: object) -> str:
     if isinstance(value, tuple):
         return ("x" if all(isinstance(part, int) for part in value) else ",").join(map(str, value))
     return "auto" if value is None else str(value)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FeatvisError(f"cannot read {path!r} ({type(error).__name__}); make one with --json") from None
