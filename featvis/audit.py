@@ -250,9 +250,9 @@ def audit_pictures(
     }
     engine = GradientEngine(model, score, seed)
     batch_size = batch_size or _fitting_batch(engine, model, group)
-    kept = Kept(
-        None if folder is None else Path(folder), {**settings, "pictures": pictures_hash(paths)}, len(paths), group
-    )
+    # A look at each of a million files is owed only to what is kept.
+    belonging = settings if folder is None else {**settings, "pictures": pictures_hash(paths)}
+    kept = Kept(None if folder is None else Path(folder), belonging, len(paths), group)
     state, left = kept.open(resume)
     loader = Loader(model, paths, batch_size, skip_bad, workers, group.share(left))
     halving = Halving()
