@@ -1,9 +1,10 @@
-"""featvis beside Captum's Saliency and beside plain inference, in one run.
+"""featvis beside Captum's Saliency, pytorch-grad-cam and plain inference, in one run.
 
     python benchmarks/gradients.py
 
 ResNet-50 with random weights at 224, batch 8, two threads. The runs alternate, so that a noisy machine slows all of them; medians and
-ratios are what counts. Writes benchmarks/results/gradients.json.
+ratios are what counts. pytorch-grad-cam has no plain input gradient: its guided backpropagation, the nearest thing, takes one
+picture at a time, and its GradCAM gives a map of 7 x 7. Writes benchmarks/results/gradients.json.
 """
 
 from __future__ import annotations
@@ -59,6 +60,20 @@ def main() -> None:
     with torch.no_grad():
         classes = network(images).argmax(1)
 
+    # After torchvision, which both import by themselves.
+    from pytorch_grad_cam import GradCAM, GuidedBackpropReLUModel
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    # Copies: both keep hooks or other layers in the network that they are given.
+    guided = GuidedBackpropReLUModel(copy_module(network))
+    watched = copy_module(network)
+    class_map = GradCAM(model=watched, target_layers=[watched.layer4[-1]])
+    targets = [ClassifierOutputTarget(index) for index in classes.tolist()]
+
+    def guided_backpropagation() -> None:
+        for image, index in zip(images.detach().split(1), classes.tolist(), strict=True):
+            guided(image.requires_grad_(), target_category=index)
+
     started = time.perf_counter()
     engine = GradientEngine(network)
     engine(images)
@@ -71,6 +86,8 @@ def main() -> None:
     contestants: dict[str, Callable[[], object]] = {
         "featvis": lambda: engine(images),
         "captum": lambda: saliency.attribute(images.requires_grad_(), target=classes, abs=False),
+        "grad-cam, guided backpropagation": guided_backpropagation,
+        "grad-cam, GradCAM": lambda: class_map(input_tensor=images, targets=targets),
         "inference": inference,
     }
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
@@ -94,7 +111,9 @@ def main() -> None:
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "setting": {"model": arguments.model, "size": 224, "batch": arguments.batch_size, "rounds": arguments.rounds},
         "median_seconds": medians,
-        "captum_over_featvis": medians["captum"] / medians["featvis"],
+        "over_featvis": {
+            name: value / medians["featvis"] for name, value in medians.items() if name not in ("featvis", "inference")
+        },
         "featvis_over_two_inferences": medians["featvis"] / (2 * medians["inference"]),
         "first_batch_seconds": first_batch,
         "prepared": engine.prepared,

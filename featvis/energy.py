@@ -67,7 +67,9 @@ def fold(values: Tensor, rows: int, columns: int) -> Tensor:
     """Mean over the whole periods of each phase: (..., H, W) to (..., rows, columns)."""
     height, width = values.shape[-2] // rows, values.shape[-1] // columns
     cropped = values[..., : height * rows, : width * columns]
-    return cropped.unflatten(-1, (width, columns)).unflatten(-3, (height, rows)).mean((-4, -2))
+    # Rows first: whole lines are added, which is how they lie in memory.
+    lines = cropped.unflatten(-2, (height, rows)).mean(-3)
+    return lines.unflatten(-1, (width, columns)).mean(-2)
 
 
 def phase_profile(energy: Tensor, period: int) -> Tensor:
@@ -95,19 +97,23 @@ def interior(length: int, period: int) -> slice:
     return slice(border, border + (length - 2 * border) // period * period)
 
 
-def signed_comb(gradients: Tensor, rows: int, columns: int) -> Tensor:
-    """Share of the variance of the gradient itself that its phase means explain, 0 on average for white noise.
+def signed_combs(gradients: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Share of the variance of the gradient itself that its phase means explain, 0 on average for white noise; one (B,) for each size.
 
-    gradients: (B, C, H, W), whole periods. Returns (B,): the adjusted coefficient of determination, one mean per channel and phase;
-    NaN where a phase has a single pixel.
+    gradients: (B, C, H, W), whole periods of every size. sizes: (rows, columns) of a period; the last is a multiple of each. The
+    adjusted coefficient of determination, one mean per channel and phase; NaN where a phase has a single pixel.
     """
-    samples, phases = gradients.shape[-2] * gradients.shape[-1], rows * columns
-    if samples == phases:
-        return gradients.new_full(gradients.shape[:1], math.nan)
+    samples = gradients.shape[-2] * gradients.shape[-1]
     centred = gradients - gradients.mean((-2, -1), keepdim=True)
     total = centred.square().sum((1, 2, 3))
-    between = fold(centred, rows, columns).square().sum((1, 2, 3)) * (samples / phases)
-    return 1 - (total - between) / total * (samples - 1) / (samples - phases)
+    means = fold(centred, *sizes[-1]) if sizes else centred
+    combs = []
+    for rows, columns in sizes:
+        phases = rows * columns
+        between = fold(means, rows, columns).square().sum((1, 2, 3)) * (samples / phases)
+        degrees = (samples - 1) / (samples - phases) if samples > phases else math.nan
+        combs.append(1 - (total - between) / total * degrees)
+    return combs
 
 
 def high_frequency_share(gradients: Tensor) -> Tensor:
@@ -115,12 +121,15 @@ def high_frequency_share(gradients: Tensor) -> Tensor:
 
     gradients: (B, C, H, W), signals with H = 1. Frequencies exactly at the limit count half.
     """
-    power = torch.fft.fft2(gradients).abs().square().sum(1)
+    height, width = gradients.shape[-2:]
+    power = torch.view_as_real(torch.fft.rfft2(gradients)).square().sum((1, -1))
+    # The half of the spectrum that is left out mirrors this one.
+    power[..., 1 : (width + 1) // 2] *= 2
     low = power.new_ones(())
-    for axis in (-2, -1):
-        frequency = torch.fft.fftfreq(power.shape[axis], dtype=power.dtype, device=power.device).abs()
+    for axis, frequency in ((1, torch.fft.fftfreq(height)), (0, torch.fft.rfftfreq(width))):
+        frequency = frequency.to(power).abs()
         inside = (frequency < 0.25).to(power.dtype) + 0.5 * (frequency == 0.25)
-        low = low * inside.unsqueeze(1 if axis == -2 else 0)
+        low = low * inside.unsqueeze(axis)
     return 1 - (power * low).sum((-2, -1)) / power.sum((-2, -1))
 
 
@@ -223,7 +232,6 @@ class CheckerboardEnergy(Metric):
             raise FeatvisError(f"{len(groups)} indices for {len(gradients)} gradients; give one for each")
 
         rows, columns = self._phases(self.total_stride)
-        gradients = gradients[..., interior(gradients.shape[-2], rows), interior(gradients.shape[-1], columns)]
         root_mean_square = gradients.square().mean((1, 2, 3), keepdim=True).sqrt()
         if not bool((root_mean_square > 0).all()):
             raise FeatvisError("a gradient is zero all over the measured interior; choose another picture or score")
@@ -233,25 +241,25 @@ class CheckerboardEnergy(Metric):
         self._add_profiles(self.total_stride, energy, groups)
         # What the total stride explains is taken off first: it would leak into windows that are no multiple of it. Between
         # pictures this has no bias; between the tiles of a single small picture it is under a tenth of the error.
-        comb = fold(energy, rows, columns)
+        explained = fold(energy, rows, columns)
         repeats = energy.shape[-2] // rows, energy.shape[-1] // columns
         level = energy.mean((-2, -1), keepdim=True)
-        rest = energy - comb.repeat(1, *repeats) + level if max(repeats) > 1 else energy
+        rest = energy - explained.repeat(1, *repeats) + level if max(repeats) > 1 else energy
         for control in self.controls:
             if all(size >= phases for size, phases in zip(rest.shape[-2:], self._phases(control), strict=True)):
                 self._add_profiles(control, rest, groups)
 
-        for column, period in enumerate(self.periods):
-            self._add_moments(self.comb[:, column], signed_comb(gradients, *self._phases(period)))
+        for column, comb in enumerate(signed_combs(gradients, [self._phases(period) for period in self.periods])):
+            self._add_moments(self.comb[:, column], comb)
         self._add_moments(self.high_frequency, high_frequency_share(gradients))
         self.mean_gradient += fold(gradients.sum(1), rows, columns).sum(0)
 
     def _checked(self, gradients: Tensor) -> Tensor:
-        """The gradients as (B, C, H, W) in float64 on the metric's device, each scaled to a largest value of 1."""
+        """The interior of the gradients, (B, C, H, W) in float64 on the metric's device, each scaled by its largest value."""
         if gradients.ndim != self.dims + 2:
             expected = "(B, C, H, W)" if self.dims == 2 else "(B, C, L)"
             raise FeatvisError(f"gradients of shape {tuple(gradients.shape)}; expected {expected}")
-        gradients = gradients.detach().to(self.device).double()
+        gradients = gradients.detach().to(self.device)
         if self.dims == 1:
             gradients = gradients.unsqueeze(2)
         height, width = gradients.shape[-2:]
@@ -268,7 +276,8 @@ class CheckerboardEnergy(Metric):
                 raise FeatvisError(
                     f"the gradient of picture {picture} of the batch holds {what}; nothing can be measured"
                 )
-        return gradients / largest
+        inner = gradients[..., interior(height, rows), interior(width, columns)]
+        return inner.double() / largest
 
     def _add_profiles(self, base: int, energy: Tensor, groups: Tensor) -> None:
         rows, columns = self._phases(base)
@@ -284,17 +293,14 @@ class CheckerboardEnergy(Metric):
         down, across = energy.shape[-2] // rows, energy.shape[-1] // columns
         tiles_down, tiles_across = min(down, TILES), min(across, TILES)
         tile_height, tile_width = down // tiles_down * rows, across // tiles_across * columns
-        for row in range(tiles_down):
-            for column in range(tiles_across):
-                tile = energy[
-                    :,
-                    row * tile_height : (row + 1) * tile_height,
-                    column * tile_width : (column + 1) * tile_width,
-                ]
-                profile = fold(tile, rows, columns) / level
-                number = row * TILES + column
-                getattr(self, f"tiles_{base}")[number] += (profile - profile.mean((-2, -1), keepdim=True)).sum(0)
-                getattr(self, f"tile_counts_{base}")[number] += len(energy)
+        area = energy[:, : tiles_down * tile_height, : tiles_across * tile_width]
+        tiles = (
+            area.unflatten(-1, (tiles_across, tile_width)).unflatten(-3, (tiles_down, tile_height)).transpose(-3, -2)
+        )
+        profiles = fold(tiles, rows, columns) / level[..., None, None]
+        sums = getattr(self, f"tiles_{base}").view(TILES, TILES, rows, columns)
+        sums[:tiles_down, :tiles_across] += (profiles - profiles.mean((-2, -1), keepdim=True)).sum(0)
+        getattr(self, f"tile_counts_{base}").view(TILES, TILES)[:tiles_down, :tiles_across] += len(energy)
 
     def _add_moments(self, state: Tensor, values: Tensor) -> None:
         values = values[~values.isnan()]

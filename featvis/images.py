@@ -163,7 +163,7 @@ def _known_formats() -> tuple[str, ...]:
 
 def _as_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     notes = ["first of several frames"] if getattr(image, "is_animated", False) else []
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F" or image.mode.startswith("I"):
         image, note = _as_eight_bits(image)
         notes.append(note)
@@ -226,19 +226,21 @@ def prepare(picture: Picture, resize: int | None, crop: tuple[int, int] | None, 
         raise FeatvisError(f"cannot resize to {resize} and crop to {crop}; give sizes of at least 1 pixel, or None")
     pixels = picture.pixels if isinstance(picture.pixels, Image.Image) else torch.from_numpy(picture.pixels)
     functional = import_torchvision().transforms.functional
-    if resize is not None:
-        height, width = functional.get_dimensions(pixels)[1:]
-        short, long = sorted((height, width))
+    size = picture.size
+    short, long = sorted(size)
+    if resize is not None and resize != short:
         if resize * (resize * long // short) > LARGEST_PIXELS:
             raise FeatvisError(
-                f"the picture {str(picture.path)!r} of {height} x {width} pixels has more than {LARGEST_PIXELS} "
+                f"the picture {str(picture.path)!r} of {size[0]} x {size[1]} pixels has more than {LARGEST_PIXELS} "
                 f"with its shorter side resized to {resize}; crop it first"
             )
         pixels = functional.resize(pixels, resize, functional.InterpolationMode(INTERPOLATIONS[interpolation]))
-    if crop is not None:
+        size = tuple(functional.get_dimensions(pixels)[1:])
+    if crop is not None and tuple(crop) != size:
         pixels = functional.center_crop(pixels, crop)
     if isinstance(pixels, Image.Image):
-        return functional.pil_to_tensor(pixels).float().div(255).contiguous()
+        levels = np.asarray(pixels).reshape(pixels.height, pixels.width, -1).transpose(2, 0, 1)
+        return torch.from_numpy(np.divide(levels, 255, dtype=np.float32, order="C"))
     return pixels.clamp(0, 1)  # bicubic overshoots; also a copy where nothing was to do
 
 

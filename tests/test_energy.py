@@ -20,7 +20,7 @@ from featvis.energy import (
     interior,
     periods_of,
     phase_profile,
-    signed_comb,
+    signed_combs,
     spectral_flatness,
     white_flatness,
 )
@@ -204,11 +204,11 @@ def test_kernels_divisible_by_their_stride_leave_the_energy_even_and_the_comb() 
 
 
 def test_signed_comb_of_noise_is_zero_on_average_and_of_a_comb_is_one() -> None:
-    shares = signed_comb(noise(300, 2, 12, 12), 4, 4)
+    (shares,) = signed_combs(noise(300, 2, 12, 12), [(4, 4)])
     assert abs(shares.mean()) < 3 * shares.std() / math.sqrt(300)
     comb = noise(1, 1, 2, 2).repeat(1, 1, 6, 6)
-    assert float(signed_comb(comb, 2, 2)) == pytest.approx(1)
-    assert signed_comb(noise(1, 1, 4, 4), 4, 4).isnan().all()
+    assert float(signed_combs(comb, [(2, 2)])[0]) == pytest.approx(1)
+    assert signed_combs(noise(1, 1, 4, 4), [(4, 4)])[0].isnan().all()
 
 
 def test_high_frequency_share_of_white_noise_and_of_pure_waves() -> None:
