@@ -134,12 +134,12 @@ def test_the_keyboard_moves_the_sliders_and_the_address(explorer: Path, open_fil
     assert page.locator("#counts").is_hidden()
 
 
-@pytest.mark.parametrize("address", ["#stack=x", "#stack=3", "#stack=", "#nothing", "#stack=%E0%A4%A", "#stack=3,2<b>"])
-def test_a_bad_address_changes_nothing(explorer: Path, open_file: Any, address: str) -> None:
-    tab = open_file(explorer, address=address)
-    assert tab.page.locator("#kernel-1").input_value() == "3"
-    assert tab.page.locator("#stages fieldset").count() == 2
-    assert tab.complaints == []
+def test_a_bad_address_changes_nothing(explorer: Path, open_file: Any) -> None:
+    for address in ("#stack=x", "#stack=3", "#stack=", "#nothing", "#stack=%E0%A4%A", "#stack=3,2<b>"):
+        tab = open_file(explorer, address=address)
+        assert tab.page.locator("#kernel-1").input_value() == "3", address
+        assert tab.page.locator("#stages fieldset").count() == 2
+        assert tab.complaints == []
 
 
 def test_values_beyond_the_limits_are_brought_back(explorer: Path, open_file: Any) -> None:

@@ -11,6 +11,7 @@ import click
 
 from featvis.commands.audit import profile_from
 from featvis.commands.comparison_table import print_comparison, score_words
+from featvis.commands.gathered import Gathered
 from featvis.commands.options import (
     Registry,
     check_writable,
@@ -19,6 +20,7 @@ from featvis.commands.options import (
     pictures_from,
     progress_bar,
 )
+from featvis.commands.report import command_line
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from featvis.compare import Variant
     from featvis.comparison import Comparison
     from featvis.models import Model
+    from featvis.report import PictureView
 
 CALIBRATED = 32
 """At most so many pictures are held out unless --calibrate asks for more; as many of noise where none is."""
@@ -88,6 +91,7 @@ class Chain(Registry):
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Pictures at a time.")
 @click.option("--json", "json_path", type=click.Path(), help="Write the comparison here.")
 @click.option("--out", type=click.Path(), help="Folder for the figures.")
+@click.option("--html", "html_path", type=click.Path(), help="Write a page with verdict, gradients and numbers here.")
 @click.option("--generator", help="Compare upsampling in a generator of random weights instead of MODEL at PICTURES.")
 @click.option(
     "--upsample",
@@ -96,7 +100,9 @@ class Chain(Registry):
     "one; -smooth2 to -smooth5 add a stride-1 layer of that width.",
 )
 @click.option("--samples", type=click.IntRange(1), help="Random networks for each variant, with --generator.")
-def compare(given: tuple[str, ...], json_path: str | None, out: str | None, **options: Any) -> None:
+def compare(
+    given: tuple[str, ...], json_path: str | None, out: str | None, html_path: str | None, **options: Any
+) -> None:
     """Measure MODEL and its variants side by side at PICTURES: energies, outputs, steadiness and cost.
 
     --with, --method, --compensate and --also each add a variant, and can be given again. With names of JSON files instead,
@@ -113,17 +119,23 @@ def compare(given: tuple[str, ...], json_path: str | None, out: str | None, **op
         raise FeatvisError(
             "give a MODEL and PICTURES, or JSON files of comparisons; `featvis compare --help` says more"
         )
-    if saved and (foreign := given_options("json_path", "out")):
+    if saved and (foreign := given_options("json_path", "out", "html_path")):
         raise FeatvisError(f"files of comparisons are only joined, nothing is measured; leave out {foreign[0]!r}")
-    check_writable(json_path)
+    check_writable(json_path, html_path)
     folder = make_folder(out) if out else None
+    sketches: Any = None
+    views: list[PictureView] = []
     if saved:
-        result, sketches = joined_from(given), None
+        result = joined_from(given)
     else:
         options |= {"spec": given[0], "pictures": given[1:]}
-        result, sketches = compared(options, draws=folder is not None)
+        result, sketches, views = compared(options, draws=folder is not None, pages=html_path is not None)
     if json_path:
         write_text(json_path, result.to_json())
+    if html_path:
+        from featvis.report import write_report
+
+        write_report(html_path, comparison=result, pictures=views, command=command_line(click.get_current_context()))
     print_comparison(result)
     if folder:
         for path in draw_comparison(result, sketches, folder):
@@ -179,8 +191,8 @@ def joined_from(names: Sequence[str]) -> Comparison:
     return found
 
 
-def compared(options: dict[str, Any], draws: bool) -> tuple[Comparison, Any]:
-    """The comparison that a command's options ask for, and what its figures show where draws is true."""
+def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Comparison, Any, list[PictureView]]:
+    """The comparison that a command's options ask for, what its figures show where draws is true, and what a page does likewise."""
     from featvis.compare import CROPS, compare_variants
     from featvis.drift import known_classes
 
@@ -192,11 +204,20 @@ def compared(options: dict[str, Any], draws: bool) -> tuple[Comparison, Any]:
     others |= {"seed": seed, "profile": profile_from(options), "preprocessing": preprocessing}
     variants, paths = variants_from(model, paths, others, skip_bad)
     classes = None if others["labels"] is None else known_classes(paths, model.labels, others["labels"])
-    sketches = None
+    sketches, gathered = None, None
     if draws:
         from featvis.plots.compare import Sketches
 
         sketches = Sketches()
+    if pages:
+        gathered = Gathered(model)
+    watchers = [_sketching(sketches, model)] if draws else []
+    watchers += [gathered.add] if gathered is not None else []
+
+    def watch(*found: Any) -> None:
+        for watcher in watchers:
+            watcher(*found)
+
     with progress_bar("compare", 2 * len(paths)) as progress:
         result = compare_variants(
             variants,
@@ -207,10 +228,10 @@ def compared(options: dict[str, Any], draws: bool) -> tuple[Comparison, Any]:
             skip_bad,
             classes,
             CROPS,
-            None if sketches is None else _sketching(sketches, model),
+            watch,
             progress,
         )
-    return result, sketches
+    return result, sketches, [] if gathered is None else gathered.views(paths)
 
 
 def _sketching(sketches: Any, model: Model) -> Callable[..., None]:

@@ -9,6 +9,7 @@ import click
 from featvis.commands.audit import print_culprits
 from featvis.commands.options import Size, format_estimate, print_table, progress_bar
 from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from, sentence
+from featvis.commands.report import command_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,6 +49,7 @@ def discriminator(
     category: int | None,
     device: str,
     out: str | None,
+    html_path: str | None,
     tensorboard: str | None,
     generator: str | None,
     generator_weights: str | None,
@@ -59,12 +61,12 @@ def discriminator(
 ) -> None:
     """Measure the checkerboard in the gradient of DISCRIMINATOR's logit, at real, generated and mixed pictures and at noise.
 
-    DISCRIMINATOR is path/file.py:factory, package.module:factory, or `dcgan` for the family of PyTorch's tutorial.
+    DISCRIMINATOR is path/file.py:factory, package.module:factory, zoo:NAME, or `dcgan` for the family of PyTorch's tutorial.
     """
     from featvis.errors import FeatvisError
     from featvis.gan import audit_discriminator, jpeg_notes, samples_of, sources_of
 
-    check_outputs(out, tensorboard, "discriminator")
+    check_outputs(out, tensorboard, html_path, "discriminator")
     seed = options["seed"]
     notes: list[str] = []
     if generator_weights and not generator:
@@ -74,7 +76,7 @@ def discriminator(
         maker, _ = network_of(generator, generator_weights, "generator", seed, device)
         maker_category = category if takes_class(maker) else None
         generated = samples_of(maker, samples, latent, maker_category, seed)
-    pixels = _limits(limits, generated, notes)
+    pixels = _limits(limits, generated, spec, notes)
     module, its_size = network_of(spec, weights, "discriminator", seed, device)
     if generator and not takes_class(module):
         category = None
@@ -92,6 +94,10 @@ def discriminator(
         )
     print_discriminator(result, spec, notes)
     save_discriminator(result, spec, out, tensorboard, notes)
+    if html_path:
+        from featvis.report import write_discriminator
+
+        write_discriminator(html_path, result, notes, command_line(click.get_current_context()))
 
 
 def takes_class(module: nn.Module) -> bool:
@@ -101,14 +107,15 @@ def takes_class(module: nn.Module) -> bool:
     return len(inspect.signature(module.forward).parameters) > 1
 
 
-def _limits(given: str | None, generated: Tensor | None, notes: list[str]) -> tuple[float, float]:
+def _limits(given: str | None, generated: Tensor | None, spec: str, notes: list[str]) -> tuple[float, float]:
     from featvis.gan import limits_of
 
     if given is not None:
         low, high = given.split(",")
         return float(low), float(high)
     if generated is None:
-        notes.append("pixels are taken to be in the range -1 to 1; --range 0,1 says otherwise")
+        if not spec.startswith("zoo:"):
+            notes.append("pixels are taken to be in the range -1 to 1; --range 0,1 says otherwise")
         return -1.0, 1.0
     return limits_of(generated)
 

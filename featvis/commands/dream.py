@@ -50,6 +50,7 @@ GIF_FRAMES = 40
     help="The picture; a .json with all settings is beside it.",
 )
 @click.option("--gif", type=click.Path(), help="Also write how the picture came about.")
+@click.option("--html", "html_path", type=click.Path(), help="Also write a page with verdict, pictures and numbers.")
 @click.option(
     "--octaves", type=click.IntRange(1), help="Sizes, from small to whole; 4 from a photograph, 1 from noise."
 )
@@ -100,6 +101,7 @@ def dream(
     objectives: tuple[str, ...],
     out: str,
     gif: str | None,
+    html_path: str | None,
     fix: str | None,
     compare: bool,
     **options: Any,
@@ -111,7 +113,7 @@ def dream(
     _check_names(out, gif, compare)
     if compare and options["compensation"] != "none":
         raise FeatvisError("--compare shows what compensations do by itself; leave --compensate out")
-    check_writable(out, record, gif)
+    check_writable(out, record, gif, html_path)
     sized = options["size"] is not None
     model = model_from(options)
     _check_channels(model.input_size[0], out, gif, compare)
@@ -132,7 +134,10 @@ def dream(
     _save(found, out, gif, compare, *title)
     given = {"photo": photo, "objective": text, "fix": fix}
     _record(found, record, {**model.settings(), **given, "seed": settings["seed"]}, notes)
-    _print(found, [out, *([gif] if gif else []), record], [*model.notes, *notes])
+    if html_path:
+        _write_page(html_path, found, start, {"start": photo or "noise", "fix": fix}, notes)
+    written = [path for path in (out, gif, html_path, record) if path is not None]
+    _print(found, written, [*model.notes, *notes])
 
 
 def _check_names(out: str, gif: str | None, compare: bool) -> None:
@@ -294,6 +299,18 @@ def _record(found: Sequence[Measured], path: str, settings: dict[str, Any], note
     dreams = [one.to_dict() for one in found]
     content = {"featvis": __version__, **settings, "notes": list(notes), "dreams": dreams}
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _write_page(
+    path: str, found: Sequence[Measured], start: Tensor | None, settings: dict[str, Any], notes: Sequence[str]
+) -> None:
+    from featvis.commands.report import command_line
+    from featvis.render import resized
+    from featvis.report import write_dreams
+
+    if start is not None:
+        start = resized(start.unsqueeze(0), found[0].dream.picture.shape[-2:])[0]
+    write_dreams(path, found, start, settings, notes, command_line(click.get_current_context()))
 
 
 def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[str]) -> None:

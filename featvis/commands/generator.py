@@ -8,6 +8,7 @@ import click
 
 from featvis.commands.options import format_estimate, print_table
 from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from, sentence
+from featvis.commands.report import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,18 +32,19 @@ def generator(
     seed: int,
     device: str,
     out: str | None,
+    html_path: str | None,
     tensorboard: str | None,
     samples: int,
     period: int,
 ) -> None:
     """Measure the checkerboard in the pictures that GENERATOR makes, with its weights, with random ones, and beside real pictures.
 
-    GENERATOR is path/file.py:factory, package.module:factory, or `dcgan` for the family of PyTorch's tutorial.
+    GENERATOR is path/file.py:factory, package.module:factory, zoo:NAME, or `dcgan` for the family of PyTorch's tutorial.
     """
     from featvis.gan import audit_generator, jpeg_notes, limits_of, samples_of
     from featvis.models import Model
 
-    check_outputs(out, tensorboard, "generator")
+    check_outputs(out, tensorboard, html_path, "generator")
     module, _ = network_of(spec, weights, "generator", seed, device)
     real_pictures: Tensor | None = None
     paths: list[Any] = []
@@ -58,6 +60,10 @@ def generator(
     for note in notes:
         click.echo(f"note: {note}")
     _save(result, spec, out, tensorboard, notes)
+    if html_path:
+        from featvis.report import write_generator
+
+        write_generator(html_path, result, jpeg_notes(paths), command_line(click.get_current_context()))
 
 
 def print_generator(result: GeneratorAudit, spec: str) -> None:

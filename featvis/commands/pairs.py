@@ -34,6 +34,7 @@ def pair_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--seed", default=0, show_default=True, help="For every random draw."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
             click.option("--out", type=click.Path(), help="Folder for the figure and the numbers as JSON."),
+            click.option("--html", "html_path", type=click.Path(), help="Write a page with pictures and numbers here."),
             click.option("--tensorboard", type=click.Path(), help="Folder for TensorBoard: scalars and the figure."),
         )
     ):
@@ -41,10 +42,11 @@ def pair_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def check_outputs(out: str | None, tensorboard: str | None, name: str) -> None:
+def check_outputs(out: str | None, tensorboard: str | None, html_path: str | None, name: str) -> None:
     """Raises FeatvisError before the work where its results could not be written."""
     from featvis.gan.board import check_tensorboard
 
+    check_writable(html_path)
     if out:
         check_writable(f"{out}/{name}.json", f"{out}/{name}.png")
     if tensorboard:
@@ -52,7 +54,7 @@ def check_outputs(out: str | None, tensorboard: str | None, name: str) -> None:
 
 
 def network_of(spec: str, weights: str | None, kind: str, seed: int, device: str) -> tuple[nn.Module, int | None]:
-    """The network that a spec names, on the device, and its size in pixels where its weights' shapes tell."""
+    """The network that a spec names, on the device, and its size in pixels where the zoo or its weights' shapes tell."""
     from featvis.checkpoints import check_finite, load_strictly, read_checkpoint
     from featvis.dcgan import dcgan_discriminator, dcgan_generator
     from featvis.errors import FeatvisError
@@ -61,10 +63,10 @@ def network_of(spec: str, weights: str | None, kind: str, seed: int, device: str
     if spec != "dcgan":
         if ":" not in spec:
             raise FeatvisError(
-                f"the {kind} {spec!r} is no factory; give path/file.py:factory, or dcgan with its weights"
+                f"the {kind} {spec!r} is no factory; give path/file.py:factory, zoo:NAME, or dcgan with its weights"
             )
-        model = load_model(spec, weights, seed, device=device)
-        return model.module, None
+        model = load_model(spec, weights, seed, device=device, kind=kind)
+        return model.module, model.input_size[1] if spec.startswith("zoo:") else None
     if not weights:
         raise FeatvisError(f"a dcgan {kind} is read off its weights; give a .pth or .safetensors file with them")
     state = read_checkpoint(weights)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import model_from, model_options, print_table
+from featvis.commands.options import check_writable, model_from, model_options, print_table
 
 if TYPE_CHECKING:
     from featvis.predict import Prediction
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
+@click.option("--html", "html_path", type=click.Path(), help="Write a page with verdict, profiles and layers here.")
 @click.option("--layer", help="Predict for this layer's output instead of the network's.")
 @click.option(
     "--assume-identity",
@@ -21,15 +22,22 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="An operator or layer without a rule that is taken to pass the gradient on as it is.",
 )
-def predict(layer: str | None, assume_identity: tuple[str, ...], **options: Any) -> None:
+def predict(html_path: str | None, layer: str | None, assume_identity: tuple[str, ...], **options: Any) -> None:
     """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights."""
     from featvis.predict import predict as predict_energies
 
+    check_writable(html_path)
     model = model_from(options)
     uniform, learned = (
         predict_energies(model.module, model.input_size, kind, layer, assume_identity)
         for kind in ("uniform", "learned")
     )
+    if html_path:
+        from featvis.commands.report import command_line
+        from featvis.report import write_prediction
+
+        settings = {**model.settings(), "layer": layer, "assumed identity": list(assume_identity)}
+        write_prediction(html_path, uniform, learned, settings, command_line(click.get_current_context()))
     total = uniform.total_stride
     click.echo(
         f"Expected E({total}) of {model.spec}: {uniform.energy.get(total, 0):.4f} for the architecture alone, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import click
 
@@ -19,28 +20,42 @@ def report(saved: tuple[str, ...], out: str) -> None:
     The page needs no network. It opens with the verdict, and holds every number for download. `featvis audit --html` also shows the
     gradients.
     """
-    from featvis.audit import SCHEMA, Audit
-    from featvis.comparison import Comparison
     from featvis.files import read_saved
     from featvis.report import write_report
 
     check_writable(out)
-    audits, comparisons = [], []
+    found: dict[str, Any] = {}
     for path in saved:
-        result = read_saved(
-            path, "", lambda text: (Audit if f'"{SCHEMA}"' in text[:200] else Comparison).from_json(text)
-        )
-        if isinstance(result, Audit):
-            audits.append(result)
-        else:
-            comparisons.append(result)
-    if len(audits) > 1 or len(comparisons) > 1:
-        raise FeatvisError(
-            f"{len(audits)} audits and {len(comparisons)} comparisons; a page shows at most one of each. "
-            "`featvis compare A.json B.json --json C.json` joins comparisons"
-        )
-    written = write_report(out, audits[0] if audits else None, comparisons[0] if comparisons else None)
+        kind, result = read_saved(path, "", _parsed)
+        if kind in found:
+            raise FeatvisError(
+                f"{path!r} is a second {kind}; a page shows at most one audit and one comparison. "
+                "`featvis compare A.json B.json --json C.json` joins comparisons"
+            )
+        found[kind] = result
+    written = write_report(out, **found)
     click.echo(f"wrote {written}")
+
+
+def _parsed(text: str) -> tuple[str, Any]:
+    """What a file holds, as its schema says, and its kind; raises FeatvisError for what no page can be made of."""
+    import json
+
+    from featvis import audit, comparison
+
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema == audit.SCHEMA:
+        return "audit", audit.Audit.from_json(text)
+    if schema == comparison.SCHEMA:
+        return "comparison", comparison.Comparison.from_json(text)
+    raise FeatvisError(
+        f"schema {schema!r}; expected {audit.SCHEMA!r} or {comparison.SCHEMA!r}, as `featvis audit --json` and "
+        "`featvis compare --json` write. Other commands write their pages themselves, with --html"
+    )
 
 
 def command_line(context: click.Context) -> str:
@@ -53,8 +68,9 @@ def command_line(context: click.Context) -> str:
         value = context.params[name]
         if isinstance(parameter, click.Argument):
             parts += [value] if isinstance(value, str) else value
-        else:
-            parts += [parameter.opts[0], *([] if value is True else [_option_text(value)])]
+            continue
+        for one in value if parameter.multiple else [value]:
+            parts += [parameter.opts[0], *([] if one is True else [_option_text(one)])]
     return shlex.join(parts)
 
 

@@ -1,7 +1,28 @@
 """What people look at: one self-contained page of what was measured, and the explorer of overlaps."""
 
+from featvis.report.audits import report_html, write_report
+from featvis.report.dreams import dreams_html, write_dreams
 from featvis.report.explorer import explorer_html, write_explorer
-from featvis.report.page import report_html, write_report
-from featvis.report.views import PictureView, picture_views
+from featvis.report.pairs import discriminator_html, generator_html, write_discriminator, write_generator
+from featvis.report.predictions import prediction_html, write_prediction
+from featvis.report.views import SHOWN, PictureView, Version, channels_last, picture_views
 
-__all__ = ["PictureView", "explorer_html", "picture_views", "report_html", "write_explorer", "write_report"]
+__all__ = [
+    "SHOWN",
+    "PictureView",
+    "Version",
+    "channels_last",
+    "discriminator_html",
+    "dreams_html",
+    "explorer_html",
+    "generator_html",
+    "picture_views",
+    "prediction_html",
+    "report_html",
+    "write_discriminator",
+    "write_dreams",
+    "write_explorer",
+    "write_generator",
+    "write_prediction",
+    "write_report",
+]

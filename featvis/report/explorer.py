@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from featvis.audit import Audit
 from featvis.errors import FeatvisError
 from featvis.files import write_text
 from featvis.overlap import Stack, Stage
@@ -39,14 +38,18 @@ def stack_text(stack: Stack) -> str:
     return "+".join(texts)
 
 
-def stack_of(audit: Audit) -> Stack:
-    """The strided layers that an audit found, from the pixels to the score, as far as the explorer takes them; padding is not known."""
-    stages = []
-    for culprit in sorted(audit.culprits, key=lambda culprit: culprit.period):
-        sizes = {*zip(culprit.kernel, culprit.stride, strict=False)}
+def stack_of(layers: Iterable[tuple[int, Sequence[int], Sequence[int]]]) -> Stack:
+    """The strided layers of a network, from the pixels to the score, as far as the explorer takes them; padding is not known.
+
+    layers: a number that grows from the pixels to the score, such as the period that the layer can leave, its kernel and its stride. Of
+    layers with the same number, which lie beside each other, the one with the largest kernel is taken.
+    """
+    stages: dict[int, Stage] = {}
+    for place, kernel, stride in sorted(layers, key=lambda layer: (layer[0], *layer[1])):
+        sizes = {*zip(kernel, stride, strict=False)}
         if len(sizes) == 1 and all(0 < number <= most for number, most in zip(*sizes, LARGEST, strict=False)):
-            stages.append(Stage(*sizes.pop()))
-    return tuple(stages[:MOST_LAYERS]) or COMMON
+            stages[place] = Stage(*sizes.pop())
+    return tuple(stages.values())[:MOST_LAYERS] or COMMON
 
 
 def explorer_values(stack: Stack, dims: int = 2) -> dict[str, object]:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from featvis import __version__
+from featvis.report.words import percent, words
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -17,7 +18,9 @@ def rendered(template: str, **values: Any) -> str:
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     # Style and scripts are the package's own, and hold nothing that was handed in.
-    environment.globals.update(source=lambda name: Markup(_read(name)), featvis_version=__version__)
+    environment.globals.update(
+        source=lambda name: Markup(_read(name)), featvis_version=__version__, words=words, percent=percent
+    )
     page = environment.get_template(template).render(**values)
     # A file's name may hold bytes that are no text.
     return page.encode("utf-8", "replace").decode("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from featvis.audit import Audit, check_gradients, expected_profile
 from featvis.energy import interior
@@ -27,41 +28,55 @@ MOST_PIXELS = 512
 LEVELS = 127
 """Colours of a map."""
 
+SHOWN = 4
+"""Pictures of a set that a page shows."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A signed map and the picture that it belongs to: a gradient at a photograph, in one network, or a dream and its fine detail.
+
+    picture: (H, W, 3), (H, W, 1) or (H, W) in [0, 1]. map: (C, H, W).
+    """
+
+    label: str
+    picture: np.ndarray
+    map: np.ndarray
+
 
 @dataclass(frozen=True)
 class PictureView:
-    """A picture, its gradient and, where there is one, the gradient after a treatment or in another network.
+    """Versions of one picture, which a page shows beside each other and moves together.
 
-    picture: (H, W, 3) or (H, W) in [0, 1]. before, after: (C, H, W), signed. Raises FeatvisError where shapes do not fit, a value is not
-    finite or a gradient is zero.
+    Raises FeatvisError where shapes do not fit, a value is not finite or a map is zero.
     """
 
     name: str
-    picture: np.ndarray
-    before: np.ndarray
-    after: np.ndarray | None = None
-    before_label: str = "gradient"
-    after_label: str = "after"
+    versions: tuple[Version, ...]
 
     def __post_init__(self) -> None:
-        if self.picture.ndim not in (2, 3) or self.picture.shape[2:] not in ((), (3,)) or not self.picture.size:
-            raise FeatvisError(f"a picture has the shape (H, W, 3) or (H, W); got {self.picture.shape}")
-        for gradient in self.gradients:
-            if gradient.ndim != 3 or gradient.shape[1:] != self.picture.shape[:2]:
-                height, width = self.picture.shape[:2]
+        if not self.versions:
+            raise FeatvisError(f"there is nothing to show of {self.name!r}; give at least one version of it")
+        for version in self.versions:
+            shape = version.picture.shape
+            if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)) or not version.picture.size:
+                raise FeatvisError(f"a picture has the shape (H, W, 3), (H, W, 1) or (H, W); got {shape}")
+            height, width = self.versions[0].picture.shape[:2]
+            if version.map.ndim != 3 or version.map.shape[1:] != (height, width) or shape[:2] != (height, width):
                 raise FeatvisError(
-                    f"a gradient of {self.name!r} has the shape {gradient.shape}; expected (C, {height}, {width})"
+                    f"a version of {self.name!r} has the shapes {shape} and {version.map.shape}; expected those of a picture "
+                    f"of {height} x {width} and (C, {height}, {width})"
                 )
-            if not gradient.any() or not np.isfinite(gradient).all():
-                raise FeatvisError(f"a gradient of {self.name!r} is zero or not finite; a page needs one with values")
+            if not version.map.any() or not np.isfinite(version.map).all():
+                raise FeatvisError(f"a map of {self.name!r} is zero or not finite; a page needs one with values")
 
-    @property
-    def gradients(self) -> list[np.ndarray]:
-        """The one or two gradients."""
-        return [self.before] if self.after is None else [self.before, self.after]
+    @classmethod
+    def of(cls, name: str, picture: np.ndarray, maps: Mapping[str, np.ndarray]) -> PictureView:
+        """One picture with several maps, by their labels."""
+        return cls(name, tuple(Version(label, picture, values) for label, values in maps.items()))
 
 
-def picture_views(model: Model, paths: Sequence[Path], audit: Audit, most: int = 4) -> list[PictureView]:
+def picture_views(model: Model, paths: Sequence[Path], audit: Audit, most: int = SHOWN) -> list[PictureView]:
     """The first pictures of an audit with their gradients: plain, and treated as the audit was.
 
     Where the audit treated nothing, its own phase profile is divided out, as `equalise` does. Pictures that cannot be read are left out.
@@ -82,58 +97,95 @@ def picture_views(model: Model, paths: Sequence[Path], audit: Audit, most: int =
         images = model.normalise(pixels.unsqueeze(0))
         before = engine.attribution(images, "vanilla", "none", None, [number])
         check_gradients(before, [path.name], settings["score"])
-        after, label = None, "after"
+        maps = {"gradient": before}
         if treated:
-            after, label = engine.attribution(images, "vanilla", "equalise", profile, [number]), "equalised"
+            maps["equalised"] = engine.attribution(images, "vanilla", "equalise", profile, [number])
         elif settings["compensation"] != "equalise" and not plain:
             chosen = settings["method"], settings["compensation"]
-            after = engine.attribution(images, *chosen, None, [number])
             label = " + ".join(part for part in chosen if part not in ("vanilla", "none"))
-        seen = pixels if len(pixels) in (1, 3) else pixels.mean(0, keepdim=True)
-        shown = seen.permute(1, 2, 0).squeeze(2).numpy()
-        treatment = None if after is None else after[0].cpu().numpy()
-        views.append(PictureView(path.name, shown, before[0].cpu().numpy(), treatment, after_label=label))
+            maps[label] = engine.attribution(images, *chosen, None, [number])
+        arrays = {label: values[0].cpu().numpy() for label, values in maps.items()}
+        views.append(PictureView.of(path.name, channels_last(pixels), arrays))
     return views
 
 
-def shown_view(view: PictureView, total_stride: int) -> dict[str, Any]:
-    """What the page's script reads of one picture: names, sizes and images as data URLs."""
-    height, width = view.picture.shape[:2]
-    top, left = (max(0, size - MOST_PIXELS) // 2 // total_stride * total_stride for size in (height, width))
-    rows, columns = slice(top, top + MOST_PIXELS), slice(left, left + MOST_PIXELS)
-    pixels = np.rint(np.clip(view.picture, 0, 1) * 255).astype(np.uint8)[rows, columns]
-    labels = [view.before_label, view.after_label]
-    signed = [_relative(gradient.sum(0, dtype=np.float64)) for gradient in view.gradients]
+def channels_last(pixels: Tensor) -> np.ndarray:
+    """Pixels (C, H, W) in [0, 1] as a page shows them, (H, W, 1 or 3); of other numbers of channels their mean."""
+    seen = pixels if len(pixels) in (1, 3) else pixels.mean(0, keepdim=True)
+    return seen.permute(1, 2, 0).cpu().numpy()
+
+
+def shown_views(views: Sequence[PictureView], period: int, room: int) -> list[dict[str, Any]]:
+    """What the page's script reads of the first views, as many as fit into so many bytes.
+
+    Where not even the first does, a smaller part of its middle is shown.
+    """
+    shown: list[dict[str, Any]] = []
+    left = room
+    for view in views:
+        side = MOST_PIXELS
+        one = shown_view(view, period)
+        while not shown and side > 2 * period and _size(one) > left:
+            side = min(int(0.97 * side * (left / _size(one)) ** 0.5), side - 1)
+            one = shown_view(view, period, side)
+        left -= _size(one)
+        if left < 0:
+            break
+        shown.append(one)
+    return shown
+
+
+def _size(shown: dict[str, Any]) -> int:
+    """Bytes of a view within a page, at least; what is escaped in names comes on top."""
+    urls = [*shown["pictures"], *(version[kind] for version in shown["versions"] for kind in ("map", "spectrum"))]
+    names = [shown["name"], *(version["label"] for version in shown["versions"])]
+    return sum(map(len, urls)) + 12 * sum(map(len, names)) + 1000
+
+
+def shown_view(view: PictureView, period: int, most: int = MOST_PIXELS) -> dict[str, Any]:
+    """What the page's script reads of one view: names, sizes and images as data URLs; of a larger picture the middle `most` pixels."""
+    height, width = view.versions[0].picture.shape[:2]
+    top, left = (max(0, size - most) // 2 // period * period for size in (height, width))
+    rows, columns = slice(top, top + most), slice(left, left + most)
+    signed = [_relative(version.map.sum(0, dtype=np.float64)) for version in view.versions]
     limit = percentile([np.abs(one) for one in signed], 99)
-    spectra = [_spectrum(gradient, total_stride) for gradient in view.gradients]
+    spectra = [_spectrum(version.map, period) for version in view.versions]
     low = max(percentile(spectra, 0.5), 1e-9)
     high = max(percentile(spectra, 99.9), 2 * low)
+    urls = [_picture_url(version.picture[rows, columns]) for version in view.versions]
+    pictures = list(dict.fromkeys(urls))
     return {
         "name": view.name,
-        "width": pixels.shape[1],
-        "height": pixels.shape[0],
+        "height": min(height, rows.stop) - top,
+        "width": min(width, columns.stop) - left,
         "top": top,
         "left": left,
         "whole": [height, width],
-        "picture": data_url(Image.fromarray(pixels)),
-        "gradients": [
+        "pictures": pictures,
+        "versions": [
             {
-                "label": label,
+                "label": version.label,
+                "picture": pictures.index(url),
                 "map": data_url(coloured(one[rows, columns] / limit / 2 + 0.5, SIGNED)),
                 "spectrum": data_url(coloured(np.log(power.clip(low) / low) / np.log(high / low), SEQUENTIAL)),
             }
-            for label, one, power in zip(labels, signed, spectra, strict=False)
+            for version, url, one, power in zip(view.versions, urls, signed, spectra, strict=True)
         ],
     }
+
+
+def _picture_url(picture: np.ndarray) -> str:
+    pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return data_url(Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
 
 
 def _relative(values: np.ndarray) -> np.ndarray:
     return values / (np.sqrt(np.square(values).mean()) or 1.0)
 
 
-def _spectrum(gradient: np.ndarray, total_stride: int) -> np.ndarray:
+def _spectrum(gradient: np.ndarray, period: int) -> np.ndarray:
     """The spectrum of the measured part: whole periods without the outermost, so that harmonics are frequencies of the transform."""
-    rows, columns = (interior(size, total_stride) for size in gradient.shape[1:])
+    rows, columns = (interior(size, period) for size in gradient.shape[1:])
     inside = gradient[:, rows, columns]
     return binned(spectrum(inside if inside.any() else gradient))
 

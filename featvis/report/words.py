@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from featvis.audit import Audit, Culprit
-from featvis.comparison import Comparison
+from featvis.comparison import Comparison, Row
 from featvis.estimates import Estimate
 from featvis.plots.panels import number_words
 
-MOST_NAMED, ENOUGH = 3, 0.9
-"""A verdict names at most so many layers, and no further one once their shares reach this part."""
+MOST_NAMED, ENOUGH, FAINTEST = 3, 0.9, 0.05
+"""A verdict names at most so many layers, no further one once their shares reach this part, and none with less than this."""
+
+CLEAR, PAIRED = 3.0, 2.0
+"""Standard errors by which an energy must be above 0, and a difference below it, before a verdict speaks of it."""
 
 DEFAULTS = {"score": "top", "method": "vanilla", "compensation": "none", "seed": 0, "weights": None, "skip_bad": False}
 """Settings that need not be repeated, as `featvis audit` takes them without."""
@@ -33,28 +36,41 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("-", "−").replace("%", " %")
 
 
-def verdict(audit: Audit, comparison: Comparison | None = None) -> str:
-    """One sentence: the strongest period, what makes it, and the variant that leaves least."""
+def verdict(audit: Audit, addition: str = "") -> str:
+    """One sentence: the strongest period, what makes it, and an addition."""
+    return f"{finding(audit)}{blame(audit)}{addition}."
+
+
+def finding(audit: Audit) -> str:
+    """The strongest period and E(total stride), or that there is nothing above the noise, as the beginning of a sentence."""
     total = audit.energy.get(audit.total_stride)
     if total is None:
-        return "No layer has a stride, so there is no period in which a checkerboard could repeat."
-    clear = {p: e for p, e in audit.exact_periods.items() if e.error is None or e.value > 3 * e.error}
-    if not clear:
-        sentence = f"No checkerboard above the noise: E({audit.total_stride}) = {words(total)}"
-    else:
-        strongest = max(clear, key=lambda period: clear[period].value)
-        sentence = f"Period-{strongest} checkerboard, E({audit.total_stride}) = {words(total)}"
-        if makers := _makers(audit.culprits):
-            share = sum(culprit.share for culprit in makers)
-            sentence += f", {percent(share)} from {_listed([culprit.layer for culprit in makers])}"
-    return f"{sentence}{_remedy(comparison)}."
+        return "No layer has a stride, so there is no period in which a checkerboard could repeat"
+    strongest = strongest_period(audit)
+    said = "No checkerboard above the noise:" if strongest is None else f"Period-{strongest} checkerboard,"
+    return f"{said} E({audit.total_stride}) = {words(total)}"
+
+
+def strongest_period(audit: Audit) -> int | None:
+    """The exact period with the most energy above the noise; None where none is above it."""
+    clear = {p: e for p, e in audit.exact_periods.items() if e.value > CLEAR * (e.error or 0)}
+    return max(clear, key=lambda period: clear[period].value, default=None)
+
+
+def blame(audit: Audit) -> str:
+    """The layers that make most of a checkerboard, as the end of a sentence; empty where there is none or they were not asked for."""
+    makers = [] if strongest_period(audit) is None else _makers(audit.culprits)
+    if not makers:
+        return ""
+    share = sum(culprit.share for culprit in makers)
+    return f", {percent(share)} from {_listed([culprit.layer for culprit in makers])}"
 
 
 def _makers(culprits: Sequence[Culprit]) -> list[Culprit]:
     """The fewest layers that make most of it, the strongest first."""
     makers: list[Culprit] = []
     for culprit in sorted(culprits, key=lambda culprit: -culprit.share):
-        if culprit.share <= 0 or len(makers) == MOST_NAMED or sum(made.share for made in makers) >= ENOUGH:
+        if culprit.share < FAINTEST or len(makers) == MOST_NAMED or sum(made.share for made in makers) >= ENOUGH:
             break
         makers.append(culprit)
     return makers
@@ -64,24 +80,67 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _remedy(comparison: Comparison | None) -> str:
-    """What the best variant leaves, where one leaves less than the first."""
-    if comparison is None:
-        return ""
+def comparison_verdict(comparison: Comparison) -> str:
+    """One sentence: the first variant's checkerboard, and the variant that leaves least of it."""
+    first = comparison.rows[0]
+    of_what = f" with {first.name}" if first.audit.energy else ""
+    return f"{finding(first.audit)}{of_what}{remedy(comparison)}."
+
+
+def remedy(comparison: Comparison) -> str:
+    """What the best variant leaves, as the end of a sentence; empty where there is nothing to remove."""
+    first, *others = comparison.rows
+    best = least(comparison)
+    if best is not None:
+        return leaves(best.name, best.audit.energy[comparison.total_stride])
+    return "; no variant lowers it beyond the error" if others and strongest_period(first.audit) is not None else ""
+
+
+def leaves(name: str, energy: Estimate) -> str:
+    """What a variant leaves, as the end of a sentence."""
+    even = energy.error is not None and energy.value <= PAIRED * energy.error
+    return f"; {name} leaves {'none beyond the error, ' if even else ''}{words(energy)}"
+
+
+def least(comparison: Comparison) -> Row | None:
+    """The variant with the least E(total stride) of those whose paired difference to the first is beyond its error."""
     period = comparison.total_stride
-    measured = [(row.name, row.audit.energy[period]) for row in comparison.rows if period in row.audit.energy]
-    if not measured:
-        return ""
-    name, least = min(measured, key=lambda pair: pair[1].value)
-    return "" if name == comparison.rows[0].name else f"; {name} leaves {words(least)}"
+    lower = [
+        row
+        for row in comparison.rows[1:]
+        if (change := row.difference.get(period)) is not None and change.value < -PAIRED * (change.error or 0)
+    ]
+    return min(lower, key=lambda row: row.audit.energy[period].value, default=None)
 
 
 def command_of(audit: Audit, pictures: Sequence[str] = ("PICTURES",)) -> str:
     """The command line that repeats an audit at these pictures, as far as its settings tell."""
-    settings = {**audit.settings}
+    parts = ["featvis", "audit", *_parts_of(audit.settings, pictures)]
+    return shlex.join([*parts, *(["--culprits"] if audit.culprits else [])])
+
+
+def comparison_command_of(comparison: Comparison, pictures: Sequence[str] = ("PICTURES",)) -> str:
+    """The command line that repeats a comparison at these pictures, as far as its settings tell."""
+    parts = ["featvis", "compare", *_parts_of(comparison.settings, pictures)]
+    for row in comparison.rows[1:]:
+        settings = row.audit.settings
+        if row.kind:
+            parts += ["--with", row.name]
+        elif settings.get("method", "vanilla") != "vanilla":
+            parts += ["--method", settings["method"]]
+        elif settings.get("compensation", "none") != "none":
+            parts += ["--compensate", settings["compensation"]]
+        else:
+            parts += ["--also", row.name]
+    return shlex.join(parts)
+
+
+def _parts_of(given: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
+    """The model, the pictures and the options that settings stand for."""
+    settings = {**given}
     if settings.get("weights") in NAMELESS:
         settings["weights"] = NAMELESS[settings["weights"]]
-    parts = ["featvis", "audit", str(settings.get("model", "MODEL")), *pictures]
+    parts = [str(settings.get("model", "MODEL")), *pictures]
     if "input_size" in settings:
         parts += ["--size", "x".join(map(str, settings["input_size"][1:]))]
     options = {**DEFAULTS, **{name: settings[name] for name in DEFAULTS if name in settings}}
@@ -90,7 +149,7 @@ def command_of(audit: Audit, pictures: Sequence[str] = ("PICTURES",)) -> str:
             parts.append(f"--{name.replace('_', '-')}")
         elif value not in (DEFAULTS[name], False):
             parts += ["--compensate" if name == "compensation" else f"--{name}", str(value)]
-    return shlex.join([*parts, *(["--culprits"] if audit.culprits else [])])
+    return parts
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -101,7 +160,7 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[s
         if isinstance(value, Mapping):
             lines += flat_settings(value, f"{label}: ")
         elif isinstance(value, list | tuple):
-            lines.append((label, ", ".join(map(str, value))))
+            lines.append((label, ", ".join(map(str, value)) or "none"))
         else:
             lines.append((label, "none" if value is None else str(value)))
     return lines

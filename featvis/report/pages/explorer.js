@@ -91,14 +91,17 @@
     if (byHand) history.replaceState(null, "", `#stack=${writeStack()}&dims=${dims}`);
   }
 
-  // Enough positions for several periods; null where the padding leaves nothing.
+  // Enough positions for two periods that no border reaches, or as many as can be drawn; null where nothing can.
   function shownCounts() {
     const total = totalStride(stack);
+    const reach = stack.reduceRight((pixels, stage) => pixels * stage.stride + (stage.kernel - 1) * stage.dilation, 0);
+    let longest = null;
     for (let positions = Math.max(3, Math.ceil(32 / total)); positions <= 4096; positions *= 2) {
       const row = counts(stack, positions);
-      if (row && row.length >= Math.min(4 * total, 32)) return row;
+      if (row) longest = row;
+      if (row && row.length >= Math.max(2 * reach + 2 * total, 32)) break;
     }
-    return null;
+    return longest;
   }
 
   function middle(row, most) {
@@ -140,7 +143,7 @@
       return bar;
     }));
     const part = values.length < (row ?? []).length ? `, pixels ${first} to ${first + values.length - 1}` : "";
-    find("range-1d").textContent = row ? `${Math.min(...values)} to ${most}${part}` : "the padding leaves no pixel";
+    find("range-1d").textContent = row ? `${Math.min(...values)} to ${most}${part}` : "too little is left by the padding, or too much to draw";
   }
 
   function drawPlane(row) {

@@ -1,16 +1,19 @@
 "use strict";
 
-// A picture and its gradient, moved and zoomed together, in whole screen pixels.
+// Pictures and their maps, several versions of each, moved and zoomed together, in whole screen pixels.
 (() => {
   const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
   const SVG = "http://www.w3.org/2000/svg";
   const find = (id) => document.getElementById(id);
   const views = JSON.parse(find("views").textContent);
-  const period = Number(find("gradients").dataset.period);
-  const panes = [find("pane-picture"), find("pane-gradient")];
+  const given = find("gradients").dataset;
+  const period = Number(given.period);
+  const [picturePane, mapPane] = [find("pane-picture"), find("pane-gradient")];
   const images = new Map();
   let view = views[0];
-  // The picture's pixel in the middle of both panes.
+  // The panes of all versions, below the two large ones, where there are more than two.
+  let sheet = [];
+  // The picture's pixel in the middle of every pane.
   let centre = { x: 0, y: 0 };
 
   function image(url) {
@@ -25,6 +28,9 @@
 
   const zoom = () => ZOOMS[Number(find("zoom").value)];
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+  const shown = () => [find("first"), find("second")].slice(0, view.versions.length).map((one) => view.versions[Number(one.value)]);
+  const pictureOf = (version) => view.pictures[version.picture];
+  const differ = () => view.pictures.length > 1;
 
   // Screen pixels for a pixel: the zoom times what lets the whole picture fit.
   function scale(canvas) {
@@ -42,38 +48,39 @@
   }
 
   function draw() {
-    const split = Number(find("split").value) / 100;
-    for (const canvas of panes) {
-      const side = Math.round(canvas.clientWidth * devicePixelRatio);
-      if (canvas.width !== side || canvas.height !== side) canvas.width = canvas.height = side;
-      const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = false;
-      context.clearRect(0, 0, side, side);
-      const { x, y, size } = corner(canvas);
-      const put = (url) => {
-        const source = image(url);
-        if (source.complete && source.naturalWidth) context.drawImage(source, x, y, view.width * size, view.height * size);
-      };
-      if (canvas === panes[0]) {
-        put(view.picture);
-      } else {
-        put(view.gradients[0].map);
-        if (view.gradients.length > 1) drawAfter(context, side, split, put);
-      }
-      if (find("grid").checked && period > 1 && size * period >= 8) drawGrid(context, x, y, size);
-    }
+    const chosen = shown();
+    drawPane(picturePane, chosen.map(pictureOf));
+    drawPane(mapPane, chosen.map((version) => version.map));
+    sheet.forEach((canvas, index) => drawPane(canvas, [differ() ? pictureOf(view.versions[index]) : view.versions[index].map]));
     find("zoom").nextElementSibling.textContent = `${zoom()} ×`;
     find("split").nextElementSibling.textContent = `${find("split").value} %`;
   }
 
-  function drawAfter(context, side, split, put) {
-    const edge = Math.round(split * side);
+  // One image, or two that the slider divides.
+  function drawPane(canvas, [before, after]) {
+    const side = Math.round(canvas.clientWidth * devicePixelRatio);
+    if (canvas.width !== side || canvas.height !== side) canvas.width = canvas.height = side;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, side, side);
+    const { x, y, size } = corner(canvas);
+    const put = (url) => {
+      const source = image(url);
+      if (source.complete && source.naturalWidth) context.drawImage(source, x, y, view.width * size, view.height * size);
+    };
+    put(before);
+    if (after !== undefined && after !== before) drawAfter(context, side, () => put(after));
+    if (find("grid").checked && period > 1 && size * period >= 8) drawGrid(context, x, y, size);
+  }
+
+  function drawAfter(context, side, put) {
+    const edge = Math.round((Number(find("split").value) / 100) * side);
     context.save();
     context.beginPath();
     context.rect(edge, 0, side - edge, side);
     context.clip();
     context.clearRect(edge, 0, side - edge, side);
-    put(view.gradients[1].map);
+    put();
     context.restore();
     context.fillStyle = "#111111";
     context.fillRect(edge - 2, 0, 4, side);
@@ -93,7 +100,7 @@
 
   // Keeps the middle where the picture fills the pane, so that the next step moves at once.
   function move(x, y) {
-    const half = panes[0].width / 2 / scale(panes[0]);
+    const half = picturePane.width / 2 / scale(picturePane);
     const within = (middle, pixels) => (2 * half >= pixels ? pixels / 2 : clamp(middle, half, pixels - half));
     centre = { x: within(x, view.width), y: within(y, view.height) };
     draw();
@@ -102,28 +109,55 @@
   function setZoom(step) {
     find("zoom").value = step;
     move(centre.x, centre.y);
-    for (const canvas of panes) canvas.classList.toggle("movable", scale(canvas) * Math.max(view.width, view.height) > canvas.width);
+    for (const canvas of [picturePane, mapPane, ...sheet]) {
+      canvas.classList.toggle("movable", scale(canvas) * Math.max(view.width, view.height) > canvas.width);
+    }
+  }
+
+  function element(name, attributes = {}, text = "") {
+    const made = document.createElement(name);
+    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+    made.textContent = text;
+    return made;
   }
 
   function show(index) {
     view = views[index];
     centre = { x: view.width / 2, y: view.height / 2 };
-    const labels = view.gradients.map((gradient) => gradient.label);
-    find("map-caption").textContent = labels.join(" | ");
-    find("split-line").hidden = labels.length < 2;
-    panes[0].setAttribute("aria-label", `Picture ${view.name}`);
-    panes[1].setAttribute("aria-label", `Gradient at ${view.name}: ${labels.join(", then ")}`);
+    const count = view.versions.length;
+    ["first", "second"].forEach((id, place) => {
+      find(id).replaceChildren(...view.versions.map((version, number) => element("option", { value: number }, version.label)));
+      find(id).value = clamp(JSON.parse(given.chosen)[place], 0, count - 1);
+      find(id).parentElement.hidden = count < 3;
+    });
+    find("split-line").hidden = count < 2;
+    sheet = count < 3 ? [] : view.versions.map((version) => handled(element("canvas", {
+      class: "pane", role: "img", "aria-label": `${differ() ? "Picture" : "Map"}, ${version.label}`,
+    })));
+    find("sheet").replaceChildren(...sheet.map((canvas, number) => {
+      const figure = element("figure");
+      figure.append(element("figcaption", {}, view.versions[number].label), canvas);
+      return figure;
+    }));
     const [height, width] = view.whole;
     const part = width > view.width || height > view.height ? `; the middle ${view.height} × ${view.width} of it are shown` : "";
     find("place").textContent = `${height} × ${width} pixels${part}`;
-    find("spectra").replaceChildren(...view.gradients.map(spectrumFigure));
     setZoom(0);
+    choose();
   }
 
-  function spectrumFigure(gradient) {
-    const figure = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    caption.textContent = `spectrum, ${gradient.label}`;
+  function choose() {
+    const labels = shown().map((version) => version.label);
+    find("picture-caption").textContent = differ() ? labels.join(" | ") : "picture";
+    find("map-caption").textContent = (given.map ? `${given.map}: ` : "") + labels.join(" | ");
+    picturePane.setAttribute("aria-label", `Picture ${view.name}${differ() ? `: ${labels.join(", then ")}` : ""}`);
+    mapPane.setAttribute("aria-label", `Map of ${view.name}: ${labels.join(", then ")}`);
+    find("spectra").replaceChildren(...shown().map(spectrumFigure));
+    draw();
+  }
+
+  function spectrumFigure(version) {
+    const figure = element("figure");
     const drawing = document.createElementNS(SVG, "svg");
     const add = (name, attributes) => {
       const made = document.createElementNS(SVG, name);
@@ -132,17 +166,17 @@
     };
     drawing.setAttribute("viewBox", "-0.53 -0.53 1.06 1.06");
     drawing.setAttribute("role", "img");
-    drawing.setAttribute("aria-label", `Spectrum of the gradient, ${gradient.label}`);
-    add("image", { href: gradient.spectrum, x: -0.5, y: -0.5, width: 1, height: 1, preserveAspectRatio: "none" });
+    drawing.setAttribute("aria-label", `Spectrum, ${version.label}`);
+    add("image", { href: version.spectrum, x: -0.5, y: -0.5, width: 1, height: 1, preserveAspectRatio: "none" });
     const harmonics = [];
     for (let m = -Math.floor(period / 2); m <= period / 2; m++) harmonics.push(m / period);
-    if (period > 1 && period <= 16) {
+    if (period > 1 && period <= 8) {
       const radius = Math.min(0.022, 0.3 / period);
       for (const y of harmonics) for (const x of harmonics) if (x || y) add("circle", { cx: x, cy: y, r: radius });
     } else {
       for (const place of harmonics) add("path", { d: `M${place} .5 v.025 M${place} -.5 v-.025 M.5 ${place} h.025 M-.5 ${place} h-.025` });
     }
-    figure.append(caption, drawing);
+    figure.append(element("figcaption", {}, `spectrum, ${version.label}`), drawing);
     return figure;
   }
 
@@ -156,7 +190,8 @@
     find("place").textContent = `row ${down}, column ${across}; phase ${down % period}, ${across % period} of ${period}`;
   }
 
-  for (const canvas of panes) {
+  // A pane that can be dragged and moved by keys.
+  function handled(canvas) {
     let held = null;
     canvas.addEventListener("pointerdown", (event) => {
       if (!canvas.classList.contains("movable")) return;
@@ -179,8 +214,12 @@
       else return;
       event.preventDefault();
     });
+    return canvas;
   }
+
+  [picturePane, mapPane].forEach(handled);
   find("which").addEventListener("change", (event) => show(Number(event.target.value)));
+  for (const id of ["first", "second"]) find(id).addEventListener("change", choose);
   find("zoom").addEventListener("input", () => setZoom(Number(find("zoom").value)));
   find("split").addEventListener("input", draw);
   find("grid").addEventListener("change", draw);

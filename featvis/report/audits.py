@@ -1,0 +1,105 @@
+"""The page of an audit, of a comparison of variants, or of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from featvis.audit import Audit
+from featvis.comparison import Comparison, Row
+from featvis.energy import white_flatness
+from featvis.errors import FeatvisError
+from featvis.files import write_text
+from featvis.report.explorer import stack_of
+from featvis.report.page import page_html
+from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
+from featvis.report.views import PictureView
+from featvis.report.words import command_of, comparison_command_of, comparison_verdict, least, remedy, verdict
+
+
+def write_report(
+    path: str | Path,
+    audit: Audit | None = None,
+    comparison: Comparison | None = None,
+    pictures: Sequence[PictureView] = (),
+    command: str | None = None,
+) -> Path:
+    """Write `report_html` to a file."""
+    return write_text(path, report_html(audit, comparison, pictures, command))
+
+
+def report_html(
+    audit: Audit | None = None,
+    comparison: Comparison | None = None,
+    pictures: Sequence[PictureView] = (),
+    command: str | None = None,
+) -> str:
+    """A page that needs no network: verdict, energies, gradients, culprits, variants, an explorer, and how it was measured.
+
+    pictures: with their gradients, as many as fit into 5 MB; beside a comparison alone, those in each variant, in its order. command:
+    what repeats the measurement, by default the settings as a command line. Raises FeatvisError where neither finding is given.
+    """
+    if audit is not None:
+        return _audit_html(audit, comparison, pictures, command)
+    if comparison is None:
+        raise FeatvisError("a page needs an audit or a comparison; neither was given")
+    return _comparison_html(comparison, pictures, command)
+
+
+def _audit_html(
+    audit: Audit, comparison: Comparison | None, pictures: Sequence[PictureView], command: str | None
+) -> str:
+    numbers = {"audit.json": audit.to_json()}
+    subjects = [("audit", audit_numbers(audit))]
+    if comparison is not None:
+        numbers["comparison.json"] = comparison.to_json()
+        subjects += [(f"variant {row.name}", variant_numbers(row)) for row in comparison.rows]
+    return page_html(
+        "audit.html",
+        title=f"Checkerboard audit of {audit.settings.get('model', 'a network')}",
+        verdict=verdict(audit, "" if comparison is None else remedy(comparison)),
+        numbers={**numbers, "numbers.csv": csv_of(subjects)},
+        command=command or command_of(audit),
+        settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},
+        stack=stack_of((culprit.period, culprit.kernel, culprit.stride) for culprit in audit.culprits),
+        remarks=(*audit.notes, *(comparison.notes if comparison else ())),
+        skipped=list(dict.fromkeys((*audit.skipped, *(comparison.skipped if comparison else ())))),
+        views=pictures,
+        period=audit.total_stride,
+        audit=audit,
+        comparison=comparison,
+        variants=None if comparison is None else Grid.of(*_variants(comparison.rows)),
+        scale=Scale.holding([*audit.energy.values(), *audit.controls.values()]),
+        profiles=profile_images({"": audit.profile}),
+        white=white_flatness(len(audit.profile), len(audit.profile[0])),
+    )
+
+
+def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], command: str | None) -> str:
+    rows = comparison.rows
+    best = least(comparison)
+    return page_html(
+        "compare.html",
+        title=f"Checkerboard of {comparison.settings.get('model', 'a network')} and its variants",
+        verdict=comparison_verdict(comparison),
+        numbers={
+            "comparison.json": comparison.to_json(),
+            "numbers.csv": csv_of((f"variant {row.name}", variant_numbers(row)) for row in rows),
+        },
+        command=command or comparison_command_of(comparison),
+        settings=comparison.settings,
+        stack=stack_of(()),
+        remarks=(*comparison.notes, *(note for row in rows for note in row.audit.notes)),
+        skipped=comparison.skipped,
+        views=pictures,
+        period=comparison.total_stride,
+        chosen=(0, 1 if best is None else rows.index(best)),
+        comparison=comparison,
+        variants=Grid.of(*_variants(rows)),
+        profiles=profile_images({row.name: row.audit.profile for row in rows}),
+    )
+
+
+def _variants(rows: Sequence[Row]) -> tuple[dict[str, Audit], dict[str, str]]:
+    """Audits and kinds by the variants' names."""
+    return {row.name: row.audit for row in rows}, {row.name: row.kind for row in rows}

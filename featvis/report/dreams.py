@@ -1,0 +1,161 @@
+"""The page of a dream, or of dreams side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from featvis import __version__
+from featvis.audit import Audit
+from featvis.dream_comparison import Measured, fine_detail
+from featvis.errors import FeatvisError
+from featvis.files import write_text
+from featvis.report.explorer import stack_of
+from featvis.report.page import page_html
+from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
+from featvis.report.views import PictureView, Version, channels_last
+from featvis.report.words import PAIRED, finding, leaves
+
+PHOTOGRAPH = "photograph"
+"""What the start of a dream is called beside it."""
+
+
+def write_dreams(
+    path: str | Path,
+    found: Sequence[Measured],
+    start: Tensor | None = None,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    command: str = "",
+) -> Path:
+    """Write `dreams_html` to a file."""
+    return write_text(path, dreams_html(found, start, settings, notes, command))
+
+
+def dreams_html(
+    found: Sequence[Measured],
+    start: Tensor | None = None,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    command: str = "",
+) -> str:
+    """A page that needs no network: verdict, dreams and photograph side by side, energies, and how they were made.
+
+    found: one dream, or several of one size, the first of which the others are held against. start: the photograph, (C, H, W) in
+    [0, 1]. settings: what is not in a dream's own, such as the photograph's name. command: what repeats it. Raises FeatvisError
+    where there is no dream.
+    """
+    if not found:
+        raise FeatvisError("a page of dreams needs at least one; none was given")
+    first = found[0].dream
+    common = {
+        name: value
+        for name, value in first.settings.items()
+        if all(one.dream.settings.get(name) == value for one in found)
+    }
+    everything = {**common, **(settings or {})}
+    energies = {
+        "picture": {one.title: Audit.of(one.picture) for one in found if one.picture is not None},
+        "gradient": {one.title: Audit.of(one.gradient) for one in found if one.gradient is not None},
+    }
+    best = _least(found)
+    views = _views(found, start)
+    content = {"featvis": __version__, **everything, "notes": list(notes), "dreams": [one.to_dict() for one in found]}
+    return page_html(
+        "dream.html",
+        title=f"Dream of {first.settings.get('model', 'a network')}",
+        verdict=_verdict(found, best),
+        numbers={
+            "dream.json": json.dumps(content, indent=1, default=str) + "\n",
+            "numbers.csv": csv_of((one.title, _numbers(one)) for one in found),
+        },
+        command=command,
+        settings=everything,
+        stack=stack_of(()),
+        remarks=(*notes, *(note for one in found for note in one.notes)),
+        views=views,
+        period=first.total_stride,
+        chosen=_chosen([version.label for view in views for version in view.versions], found, best),
+        found=found,
+        resampled=_resampled(found),
+        photograph=PHOTOGRAPH if start is not None else None,
+        grids={what: Grid.of(audits) for what, audits in energies.items() if audits},
+        profiles={
+            what: profile_images({title: audit.profile for title, audit in audits.items()})
+            for what, audits in energies.items()
+        },
+    )
+
+
+def _views(found: Sequence[Measured], start: Tensor | None) -> list[PictureView]:
+    """The photograph and every dream that has any detail, as versions of one picture."""
+    shown = [] if start is None else [(PHOTOGRAPH, start, fine_detail(start))]
+    shown += [(one.title, one.dream.picture, one.detail) for one in found]
+    versions = tuple(
+        Version(title, channels_last(picture), detail.numpy())
+        for title, picture, detail in shown
+        if bool(detail.any()) and bool(detail.isfinite().all())
+    )
+    return [PictureView("dream", versions)] if versions else []
+
+
+def _chosen(labels: Sequence[str], found: Sequence[Measured], best: Measured | None) -> tuple[int, int]:
+    """The versions to begin with: the first dream and the evenest, or the photograph and a single dream."""
+    if len(found) == 1 or found[0].title not in labels:
+        return 0, 1
+    first = labels.index(found[0].title)
+    return first, labels.index(best.title) if best is not None and best.title in labels else first + 1
+
+
+def _least(found: Sequence[Measured]) -> Measured | None:
+    """The dream whose fine detail has the least E(total stride) of those that are clearly below the first."""
+    period = found[0].dream.total_stride
+    known = [
+        (one, one.picture.energy[period]) for one in found if one.picture is not None and period in one.picture.energy
+    ]
+    if not known or known[0][0] is not found[0]:
+        return None
+    before = known[0][1]
+    lower = [
+        (one, energy)
+        for one, energy in known[1:]
+        if before.value - energy.value > PAIRED * math.hypot(before.error or 0, energy.error or 0)
+    ]
+    return min(lower, key=lambda pair: pair[1].value, default=(None, None))[0]
+
+
+def _resampled(found: Sequence[Measured]) -> str | None:
+    """The factor from one octave to the next, as a fraction; None where no dream has two."""
+    scales = [one.dream.settings.get("octave_scale") for one in found if one.dream.settings.get("octaves", 1) > 1]
+    return str(Fraction(scales[0]).limit_denominator(20)) if scales and scales[0] else None
+
+
+def _verdict(found: Sequence[Measured], best: Measured | None) -> str:
+    """One sentence: the checkerboard in what the first dream drew, and the dream that leaves least of it."""
+    first = found[0].picture
+    if first is None:
+        return "What the dream drew is too small or too even for a checkerboard to be measured."
+    said = finding(Audit.of(first))
+    if first.energy:
+        said += " in the fine detail of what the dream drew"
+        said += f" at a {found[0].title}" if len(found) > 1 else ""
+    if best is not None and best.picture is not None:
+        said += leaves(f"“{best.title}”", best.picture.energy[found[0].dream.total_stride])
+    return f"{said}."
+
+
+def _numbers(one: Measured) -> list[Number]:
+    numbers = [Number("objective", one.objective), Number("seconds", one.seconds)]
+    numbers += [Number("objective by step", value, row=step) for step, value in enumerate(one.dream.history)]
+    for what, energies in (("gradient", one.gradient), ("fine detail", one.picture)):
+        if energies is not None:
+            numbers += [
+                number._replace(measure=f"{what}: {number.measure}") for number in audit_numbers(Audit.of(energies))
+            ]
+    return numbers

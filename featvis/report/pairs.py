@@ -1,0 +1,218 @@
+"""The pages of a discriminator and of a generator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from featvis.audit import Audit
+from featvis.energy import white_flatness
+from featvis.files import write_text
+from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
+from featvis.report.charts import spectrum_chart
+from featvis.report.explorer import stack_of
+from featvis.report.page import page_html
+from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
+from featvis.report.views import SHOWN, PictureView, Version, channels_last
+from featvis.report.words import blame, words
+
+
+def write_discriminator(
+    path: str | Path, result: DiscriminatorAudit, notes: Sequence[str] = (), command: str = ""
+) -> Path:
+    """Write `discriminator_html` to a file."""
+    return write_text(path, discriminator_html(result, notes, command))
+
+
+def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), command: str = "") -> str:
+    """A page that needs no network: verdict, gradients at each source of pictures, energies, resolutions, and how it was measured.
+
+    notes: of the command, beside the result's own. command: what repeats the measurement.
+    """
+    main = "generated" if "generated" in result.sources else next(iter(result.sources))
+    source = result.sources[main]
+    audits = {name: found.audit for name, found in result.sources.items()}
+    # Shares are parts of E(total stride), which holds content too where the pictures are too small to tell.
+    makers = blame(source.audit) if source.verdict.longest == source.audit.total_stride else ""
+    remarks = (*notes, *result.notes)
+    resolutions = {layer.layer: layer for found in result.sources.values() for layer in found.resolutions}
+    return page_html(
+        "discriminator.html",
+        title=f"Gradients of the discriminator {result.settings.get('model', '')}",
+        verdict=f"At {main} pictures: {_standing(source.audit, source.verdict)}{makers}.",
+        numbers={
+            "discriminator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
+            "numbers.csv": csv_of([*_source_numbers(result), *_neutral_numbers(result.neutral)]),
+        },
+        command=command,
+        settings=result.settings,
+        stack=stack_of((-layer.size[0], layer.kernel, layer.stride) for layer in resolutions.values()),
+        remarks=remarks,
+        views=_example_views(result),
+        period=source.audit.total_stride,
+        result=result,
+        audit=source.audit,
+        main=main,
+        audits=audits,
+        grid_of=Grid.of(audits, {name: f"{audit.pictures} pictures" for name, audit in audits.items()}),
+        outputs={name: found.output for name, found in result.sources.items()},
+        **_judged({name: found.verdict for name, found in result.sources.items()}),
+        agreement_heads=[head for kind in result.agreements for head in (f"{kind} cosine", "shifts as good")],
+        profiles=profile_images(
+            {name: found.verdict.shown(found.audit.profile) for name, found in result.sources.items()}
+        ),
+        white=white_flatness(len(source.audit.profile), len(source.audit.profile[0])),
+        resolutions=list(resolutions.values()),
+        resolved={
+            (name, layer.layer): layer.energy for name, found in result.sources.items() for layer in found.resolutions
+        },
+        agreed=sorted({period for found in result.agreements.values() for period in found}),
+        free=None if result.neutral is None else Grid.of(_free(result.neutral)),
+    )
+
+
+def _judged(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """What the table of chances reads."""
+    judged = sorted({period for verdict in verdicts.values() for period in verdict.chances})
+    return {"verdicts": verdicts, "judged": judged, "chance_heads": [f"chance, period {period}" for period in judged]}
+
+
+def _standing(audit: Audit, verdict: Verdict) -> str:
+    """Whether a checkerboard stands out beside the frequencies around its own, as a sentence goes on."""
+    longest = verdict.longest
+    if longest == 1:
+        energy = words(audit.energy.get(audit.total_stride))
+        return f"nothing can be told, as no period fits four times into them; E({audit.total_stride}) = {energy}"
+    energy = words(audit.energy[longest])
+    if not verdict.standing_out:
+        return f"no checkerboard stands out from the frequencies beside it, E({longest}) = {energy}"
+    strongest = max(verdict.standing_out, key=lambda period: audit.exact_periods[period].value)
+    return f"a period-{strongest} checkerboard stands out, E({longest}) = {energy}"
+
+
+def _example_views(result: DiscriminatorAudit) -> list[PictureView]:
+    """A picture of each source with the gradient there, and what free pixels became."""
+    mean, std = result.settings["mean"][0], result.settings["std"][0]
+
+    def pixels(picture: Tensor) -> Any:
+        return channels_last(picture * std + mean)
+
+    examples = tuple(
+        Version(name, pixels(picture), gradient.numpy()) for name, (picture, gradient) in result.examples.items()
+    )
+    views = [PictureView("one of each kind", examples)] if examples else []
+    if result.neutral is not None:
+        example = result.neutral.example.cpu()
+        detail = high_pass(example.unsqueeze(0))[0].numpy()
+        if detail.any():
+            views.append(PictureView("free pixels", (Version("free pixels", pixels(example), detail),)))
+    return views
+
+
+def _free(neutral: NeutralAudit) -> dict[str, Audit]:
+    found = {"before": neutral.before, "after": neutral.after, "what was added": neutral.change}
+    return {name: audit.high_passed for name, audit in found.items()}
+
+
+def _source_numbers(result: DiscriminatorAudit) -> Iterator[tuple[str, list[Number]]]:
+    for name, source in result.sources.items():
+        numbers = [Number("logit", *source.output), *audit_numbers(source.audit)]
+        numbers += [Number("chance", chance, period=period) for period, chance in source.verdict.chances.items()]
+        for layer in source.resolutions:
+            numbers.append(Number("energy at the layer's own stride", *layer.energy, layer=layer.layer))
+        yield name, numbers
+    for kind, found in result.agreements.items():
+        for period, agreement in found.items():
+            yield (
+                f"agreement, {kind}",
+                [
+                    Number("cosine", agreement.cosine, period=period),
+                    Number("shifts as good", agreement.chance, period=period),
+                ],
+            )
+
+
+def _neutral_numbers(neutral: NeutralAudit | None) -> Iterator[tuple[str, Iterator[Number]]]:
+    for name, audit in (_free(neutral) if neutral is not None else {}).items():
+        yield f"free pixels, {name}", audit_numbers(audit)
+
+
+def write_generator(path: str | Path, result: GeneratorAudit, notes: Sequence[str] = (), command: str = "") -> Path:
+    """Write `generator_html` to a file."""
+    return write_text(path, generator_html(result, notes, command))
+
+
+def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: str = "") -> str:
+    """A page that needs no network: verdict, pictures and their fine detail side by side, energies, spectra, how it was measured.
+
+    notes: of the command, beside the result's own. command: what repeats the measurement.
+    """
+    trained = next(iter(result.pictures.values()))
+    remarks = (*result.notes, *notes)
+    kinds = {"high-passed": "high_passed", "raw": "raw"}
+    grids = {
+        kind: Grid.of(
+            {name: getattr(audit, field) for name, audit in result.pictures.items()},
+            {name: f"{audit.pictures} pictures" for name, audit in result.pictures.items()},
+        )
+        for kind, field in kinds.items()
+    }
+    return page_html(
+        "generator.html",
+        title=f"Pictures of the generator {result.settings.get('generator', '')}",
+        verdict=f"In the fine detail of its pictures: {_standing(trained.high_passed, trained.verdict)}.",
+        numbers={
+            "generator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
+            "numbers.csv": csv_of(_picture_numbers(result.pictures)),
+        },
+        command=command,
+        settings=result.settings,
+        stack=stack_of(()),
+        remarks=remarks,
+        views=_generated_views(result),
+        period=trained.high_passed.total_stride,
+        chosen=(0, len(result.pictures) - 1),
+        result=result,
+        grids=grids,
+        **_judged({name: audit.verdict for name, audit in result.pictures.items()}),
+        profiles=profile_images({name: audit.high_passed.profile for name, audit in result.pictures.items()}),
+        chart=spectrum_chart(
+            {name: audit.spectrum for name, audit in result.pictures.items()}, trained.high_passed.total_stride
+        ),
+        shares={name: fine_detail(audit) for name, audit in result.pictures.items()},
+    )
+
+
+def _generated_views(result: GeneratorAudit) -> list[PictureView]:
+    """The first pictures of each kind with their fine detail; those without any are left out."""
+    low, high = result.settings["range"]
+    views = []
+    for number in range(min([SHOWN, *map(len, result.examples.values())])):
+        versions = []
+        for name, pictures in result.examples.items():
+            picture = ((pictures[number] - low) / (high - low)).cpu()
+            detail = high_pass(picture.unsqueeze(0))[0].numpy()
+            if detail.any():
+                versions.append(Version(name, channels_last(picture), detail))
+        if versions:
+            views.append(PictureView(f"picture {number + 1}", tuple(versions)))
+    return views
+
+
+def _picture_numbers(pictures: Mapping[str, PictureAudit]) -> Iterator[tuple[str, list[Number]]]:
+    for name, audit in pictures.items():
+        yield f"{name}, raw", list(audit_numbers(audit.raw))
+        numbers = list(audit_numbers(audit.high_passed))
+        numbers += [Number("chance", chance, period=period) for period, chance in audit.verdict.chances.items()]
+        yield f"{name}, high-passed", numbers
+        yield (
+            name,
+            [
+                Number("share of power above 1/4 cycle per pixel", fine_detail(audit)),
+                *(Number(f"power at {frequency:g} cycles per pixel", power) for frequency, power in audit.spectrum),
+            ],
+        )
