@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 
-.PHONY: demo test lint package bench zoo census generators style fixes backward-fixes dream-jitter duel clean
+.PHONY: demo test lint docs package notebooks bench zoo short-zoo studies census generators style fixes backward-fixes dream-jitter duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -18,6 +18,15 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The documentation with its reference, as pages; a warning is an error.
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+# Runs the notebooks again, in place.
+notebooks: $(INSTALLED)
+	$(BIN)/python notebooks/run.py
 
 # Builds wheel and sdist, installs the wheel into an empty environment and runs it there.
 package: $(INSTALLED)
@@ -36,10 +45,28 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/dream.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/scaling.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python -m benchmarks.cost_model
 
-# Trains the shipped network again, from the CIFAR-10 archive in $(DATA).
+# Trains what ships again, from the CIFAR-10 archive in $(DATA): some six hours on two cores, resumable at any moment.
 zoo: $(INSTALLED)
 	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/cifar-k3s2
+	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/twins --twins all --epochs 24 --bfloat16
+	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan --pairs all --steps 2000 --bfloat16
+	$(BIN)/python experiments/zoo_audit.py $(DATA)/cifar10_jpeg.zip
+
+# The short recipe, for the spread over seeds and the course of training.
+short-zoo: $(INSTALLED)
+	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
+
+# The questions that the article left open, on what ships; docs/studies.md.
+studies: $(INSTALLED)
+	$(BIN)/python experiments/overlap_training.py $(DATA)/cifar10_jpeg.zip --snapshots build/short
+	$(BIN)/python experiments/trained_generators.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python experiments/resize_modes.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python experiments/strong_colours.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python experiments/adversary.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python experiments/pooling_frequencies.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python experiments/audio.py
 
 # Predicted beside measured checkerboard of every torchvision classifier, with random weights; resumes where it stopped.
 census: $(INSTALLED)
