@@ -46,7 +46,7 @@ MAP, PANEL, CELLS, WIDTH = 192, 144, 96, 720
 LEVELS = {
     0.0: "even",
     0.01: "the strongest phase has 1.3 times the energy of the weakest",
-    0.1: "2.4 times",
+    0.1: "2.5 times",
     0.2346: "4 times, phases 1 : 2 : 2 : 4, as 3 × 3 stride 2 with random weights",
     1.0: "21 times",
     3.0: "one pixel in four has all of it, as 1 × 1 stride 2",

@@ -125,11 +125,12 @@ def high_frequency_share(gradients: Tensor) -> Tensor:
     power = torch.view_as_real(torch.fft.rfft2(gradients)).square().sum((1, -1))
     # The half of the spectrum that is left out mirrors this one.
     power[..., 1 : (width + 1) // 2] *= 2
+    rows, columns = torch.arange(height), torch.arange(width // 2 + 1)
     low = power.new_ones(())
-    for axis, frequency in ((1, torch.fft.fftfreq(height)), (0, torch.fft.rfftfreq(width))):
-        frequency = frequency.to(power).abs()
-        inside = (frequency < 0.25).to(power.dtype) + 0.5 * (frequency == 0.25)
-        low = low * inside.unsqueeze(axis)
+    for axis, size, cycles in ((1, height, torch.minimum(rows, height - rows)), (0, width, columns)):
+        # In whole cycles: as a fraction the limit would be missed by rounding, such as 55 of 220.
+        inside = (torch.sign(size - 4 * cycles) + 1) / 2
+        low = low * inside.to(power).unsqueeze(axis)
     return 1 - (power * low).sum((-2, -1)) / power.sum((-2, -1))
 
 

@@ -211,6 +211,13 @@ def test_signed_comb_of_noise_is_zero_on_average_and_of_a_comb_is_one() -> None:
     assert signed_combs(noise(1, 1, 4, 4), [(4, 4)])[0].isnan().all()
 
 
+@pytest.mark.parametrize("side", [4, 32, 196, 220, 244])
+def test_high_frequency_share_of_a_flat_spectrum_is_exact(side: int) -> None:
+    impulse = torch.zeros(1, 1, side, side, dtype=torch.float64)
+    impulse[..., side // 2, 1] = 1
+    assert float(high_frequency_share(impulse)) == pytest.approx(0.75, abs=1e-12)
+
+
 def test_high_frequency_share_of_white_noise_and_of_pure_waves() -> None:
     assert high_frequency_share(noise(200, 1, 32, 32)).mean() == pytest.approx(0.75, abs=0.005)
     assert high_frequency_share(noise(200, 1, 1, 64)).mean() == pytest.approx(0.5, abs=0.01)

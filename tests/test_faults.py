@@ -145,6 +145,9 @@ def interrupted(folder, *arguments, number=signal.SIGINT):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
+    if number == signal.SIGTERM:
+        # A scheduler's, and the one that torchrun passes on.
+        process.send_signal(number)
     out, said = process.communicate(timeout=240)
     return process.returncode, out, said.splitlines()
 

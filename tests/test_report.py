@@ -284,6 +284,7 @@ def test_of_many_versions_as_much_is_shown_as_fits() -> None:
     assert shown["top"] % 4 == 0
     assert len(str(shown)) < 600_000
     assert len(shown_views([view(size=32)] * 3, 4, 10_000_000)) == 3
+    assert shown_views([view(size=32)], 4, -1) == []
 
 
 def test_a_page_stays_small_and_says_what_it_left_out(tmp_path: Path) -> None:

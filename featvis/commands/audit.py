@@ -130,14 +130,17 @@ def _judge(context: click.Context, result: Audit, limit: float | None, baseline:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Whether the run was asked to end, by Ctrl-C or by another process; a second time ends it at once."""
+    """Whether the run was asked to end, by Ctrl-C or by another process; a second Ctrl-C ends it at once.
+
+    Schedulers and torchrun both send SIGTERM, so that it comes twice where one of them starts the other.
+    """
     asked = False
 
     def ask(number: int, frame: object) -> None:
         nonlocal asked
         asked = True
-        for known, handler in before.items():
-            signal.signal(known, handler)
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

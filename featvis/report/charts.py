@@ -9,9 +9,6 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 640, 240
 """Of a chart, in its own units."""
 
-LINES = 4
-"""Kinds of lines that can be told apart."""
-
 
 @dataclass(frozen=True)
 class Chart:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from featvis.overlap import Stack
-from featvis.plots.panels import SEQUENTIAL, SIGNED
-from featvis.report.explorer import explorer_values
+from featvis.plots.panels import SEQUENTIAL
+from featvis.report.explorer import COMMON, explorer_values
 from featvis.report.templates import rendered
 from featvis.report.views import PictureView, coloured, data_url, shown_views
 from featvis.report.words import flat_settings
@@ -49,9 +49,10 @@ def page_html(
         "command": command,
         "settings": flat_settings(settings),
         "explorer": explorer_values(stack),
+        "from_layers": stack != COMMON,
         "remarks": list(dict.fromkeys(remarks)),
         "skipped": skipped,
-        "bars": {name: _bar(name) for name in (SEQUENTIAL, SIGNED)},
+        "bars": {SEQUENTIAL: _bar(SEQUENTIAL)},
         "period": period,
         "chosen": chosen,
         "views": [],

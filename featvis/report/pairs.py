@@ -56,7 +56,6 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
         period=source.audit.total_stride,
         result=result,
         audit=source.audit,
-        main=main,
         audits=audits,
         grid_of=Grid.of(audits, {name: f"{audit.pictures} pictures" for name, audit in audits.items()}),
         outputs={name: found.output for name, found in result.sources.items()},

@@ -79,7 +79,8 @@ class PictureView:
 def picture_views(model: Model, paths: Sequence[Path], audit: Audit, most: int = SHOWN) -> list[PictureView]:
     """The first pictures of an audit with their gradients: plain, and treated as the audit was.
 
-    Where the audit treated nothing, its own phase profile is divided out, as `equalise` does. Pictures that cannot be read are left out.
+    Where the audit treated nothing, its own phase profile, of the same pictures, is divided out, as `equalise` does with that of others.
+    One that equalised shows its gradients plain: it does not hold the profile. Pictures that cannot be read are left out.
     """
     settings = audit.settings
     engine = GradientEngine(model, settings["score"], settings["seed"])
@@ -125,7 +126,7 @@ def shown_views(views: Sequence[PictureView], period: int, room: int) -> list[di
     for view in views:
         side = MOST_PIXELS
         one = shown_view(view, period)
-        while not shown and side > 2 * period and _size(one) > left:
+        while not shown and left > 0 and side > 2 * period and _size(one) > left:
             side = min(int(0.97 * side * (left / _size(one)) ** 0.5), side - 1)
             one = shown_view(view, period, side)
         left -= _size(one)

@@ -21,7 +21,6 @@ CLEAR, PAIRED = 3.0, 2.0
 DEFAULTS = {"score": "top", "method": "vanilla", "compensation": "none", "seed": 0, "weights": None, "skip_bad": False}
 """Settings that need not be repeated, as `featvis audit` takes them without."""
 
-
 NAMELESS = {"random": "none", "zoo": None, "as given": None, "as the factory made it": None, "exported": None}
 """What `--weights` calls weights that have no name of their own; None where it is left out."""
 
@@ -143,13 +142,18 @@ def _parts_of(given: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
     parts = [str(settings.get("model", "MODEL")), *pictures]
     if "input_size" in settings:
         parts += ["--size", "x".join(map(str, settings["input_size"][1:]))]
+        parts += ["--channels", str(settings["input_size"][0])] if settings["input_size"][0] != 3 else []
+    for name in ("mean", "std"):
+        if name in settings:
+            parts += [f"--{name}", ",".join(map(str, settings[name]))]
     options = {**DEFAULTS, **{name: settings[name] for name in DEFAULTS if name in settings}}
     for name, value in options.items():
         if value is True:
             parts.append(f"--{name.replace('_', '-')}")
         elif value not in (DEFAULTS[name], False):
             parts += ["--compensate" if name == "compensation" else f"--{name}", str(value)]
-    return parts
+    # Settings hold what the profile was, not where it lies.
+    return parts + (["--profile", "PROFILE"] if settings.get("compensation") == "equalise" else [])
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

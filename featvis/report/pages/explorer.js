@@ -43,7 +43,7 @@
 
   function readAddress() {
     const given = new Map(location.hash.slice(1).split("&").map((part) => part.split("=")));
-    const found = given.has("stack") ? readStack(given.get("stack").replaceAll("%2C", ",")) : null;
+    const found = readStack((given.get("stack") ?? "").replaceAll("%2C", ","));
     if (!found) return;
     stack = found;
     dims = given.get("dims") === "1" ? 1 : 2;

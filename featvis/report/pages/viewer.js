@@ -173,7 +173,7 @@
     if (period > 1 && period <= 8) {
       const radius = Math.min(0.022, 0.3 / period);
       for (const y of harmonics) for (const x of harmonics) if (x || y) add("circle", { cx: x, cy: y, r: radius });
-    } else {
+    } else if (period > 1) {
       for (const place of harmonics) add("path", { d: `M${place} .5 v.025 M${place} -.5 v-.025 M.5 ${place} h.025 M-.5 ${place} h-.025` });
     }
     figure.append(element("figcaption", {}, `spectrum, ${version.label}`), drawing);
