@@ -50,18 +50,24 @@ bench: $(INSTALLED)
 # Trains what ships again, from the CIFAR-10 archive in $(DATA): some six hours on two cores, resumable at any moment.
 zoo: $(INSTALLED)
 	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/cifar-k3s2
-	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/twins --twins all --epochs 24 --bfloat16
-	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan --pairs all --steps 2000 --bfloat16
+	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/twins --twins all --epochs 24 --bfloat16 \
+		--log experiments/results/twins.csv --ship featvis/zoo/weights
+	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan --pairs all --steps 1000 --bfloat16
+	cp -r build/gan build/gan-1000
+	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan --pairs all --steps 2000 --bfloat16 \
+		--ship featvis/zoo/weights
 	$(BIN)/python experiments/zoo_audit.py $(DATA)/cifar10_jpeg.zip
 
 # The short recipe, for the spread over seeds and the course of training.
 short-zoo: $(INSTALLED)
-	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
+	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots \
+		--log experiments/results/twins_short.csv
+	$(BIN)/python experiments/zoo_spread.py $(DATA)/cifar10_jpeg.zip
 
 # The questions that the article left open, on what ships; docs/studies.md.
 studies: $(INSTALLED)
 	$(BIN)/python experiments/overlap_training.py $(DATA)/cifar10_jpeg.zip --snapshots build/short
-	$(BIN)/python experiments/trained_generators.py $(DATA)/cifar10_jpeg.zip
+	$(BIN)/python experiments/trained_generators.py $(DATA)/cifar10_jpeg.zip --more build/gan,build/gan-1000
 	$(BIN)/python experiments/resize_modes.py $(DATA)/cifar10_jpeg.zip
 	$(BIN)/python experiments/strong_colours.py $(DATA)/cifar10_jpeg.zip
 	$(BIN)/python experiments/adversary.py $(DATA)/cifar10_jpeg.zip

@@ -5,7 +5,10 @@
 
 Resumable (a checkpoint after each epoch) and deterministic given the seed and the machine. Random crops move the
 pictures against their own 8x8 JPEG grid, so that no pixel phase is favoured. Writes `log.csv`, one row an epoch, and at the
-end `weights.safetensors` in float16, after checking that the rounded weights are as accurate.
+end `weights.safetensors` in float16, after checking that the rounded weights are as accurate. With --snapshots the weights before
+the first epoch and after each are kept too, as `epoch-0.safetensors` and so on, in float16.
+
+Of twins, --log joins the logs of all that are trained, and --ship copies the weights of the first seed, under the zoo's names.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -23,14 +27,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from featvis.zoo.classifiers import DOWNSAMPLING, StridedClassifier
+from featvis.files import write_text
+from featvis.zoo.cards import CIFAR10, MEAN, STD
+from featvis.zoo.classifiers import DOWNSAMPLING, TWIN_WIDTHS, StridedClassifier
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-MEAN = torch.tensor((0.4914, 0.4822, 0.4465)).view(3, 1, 1)
-STD = torch.tensor((0.2470, 0.2435, 0.2616)).view(3, 1, 1)
 PADDING = 4
-TWIN_WIDTHS = (32, 64, 96)
 COLUMNS = ("epoch", "train_loss", "test_accuracy", "seconds")
+WEIGHTS, LOG = "weights.safetensors", "log.csv"
 
 
 def read_split(archive: Path, split: str) -> tuple[Tensor, Tensor]:
@@ -39,7 +42,7 @@ def read_split(archive: Path, split: str) -> tuple[Tensor, Tensor]:
     with zipfile.ZipFile(archive) as files:
         for name in sorted(n for n in files.namelist() if n.startswith(f"{split}/") and n.endswith(".jpg")):
             pictures.append(np.asarray(Image.open(io.BytesIO(files.read(name))).convert("RGB")))
-            classes.append(CLASSES.index(name.split("/")[1]))
+            classes.append(CIFAR10.index(name.split("/")[1]))
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), torch.tensor(classes)
 
 
@@ -48,7 +51,8 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def normalise(pictures: Tensor) -> Tensor:
-    return ((pictures.float() / 255 - MEAN) / STD).to(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return ((pictures.float() / 255 - mean) / std).to(memory_format=torch.channels_last)
 
 
 def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -74,9 +78,26 @@ def accuracy(model: nn.Module, pictures: Tensor, classes: Tensor) -> float:
     return correct / len(classes)
 
 
-def train(model: nn.Module, data: Data, out: Path, epochs: int, batch_size: int, seed: int, bfloat16: bool) -> None:
+def half(model: nn.Module) -> dict[str, Tensor]:
+    """The weights rounded to float16; counts stay whole numbers."""
+    return {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
+
+
+def train(
+    model: nn.Module,
+    data: Data,
+    out: Path,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    bfloat16: bool,
+    snapshots: bool = False,
+) -> None:
     """Train from the checkpoint in `out` on, or from the start; nothing is done where the weights are there."""
-    if (out / "weights.safetensors").exists():
+    if (out / WEIGHTS).exists():
         return
     pictures, classes, test_pictures, test_classes = data
     model = model.to(memory_format=torch.channels_last)
@@ -94,6 +115,8 @@ def train(model: nn.Module, data: Data, out: Path, epochs: int, batch_size: int,
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         rows = state["rows"]
+    elif snapshots:
+        save_file(half(model), out / "epoch-0.safetensors")
 
     for epoch in range(len(rows), epochs):
         started, total = time.perf_counter(), 0.0
@@ -118,6 +141,8 @@ def train(model: nn.Module, data: Data, out: Path, epochs: int, batch_size: int,
             }
         )
         print(rows[-1], flush=True)
+        if snapshots:
+            save_file(half(model), out / f"epoch-{epoch + 1}.safetensors")
         state = {
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -127,17 +152,27 @@ def train(model: nn.Module, data: Data, out: Path, epochs: int, batch_size: int,
         torch.save(state, checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").replace(checkpoint)
 
-    half = {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in model.state_dict().items()
-    }
-    model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in half.items()})
+    rounded = half(model)
+    model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in rounded.items()})
     print(f"accuracy with float16 weights: {accuracy(model, test_pictures, test_classes):.4f}", flush=True)
-    with (out / "log.csv").open("w", newline="") as file:
+    with (out / LOG).open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    save_file(half, out / "weights.safetensors")
+    save_file(rounded, out / WEIGHTS)
+
+
+def join_logs(folder: Path, names: list[str], seeds: list[int], log: Path) -> None:
+    """One table of the logs of all twins that are trained."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("twin", "seed", *COLUMNS))
+    for name in names:
+        for seed in seeds:
+            if (path := folder / f"{name}-{seed}" / LOG).exists():
+                with path.open(newline="") as file:
+                    writer.writerows([name, seed, *row] for row in list(csv.reader(file))[1:])
+    write_text(log, table.getvalue())
 
 
 def main() -> None:
@@ -149,6 +184,9 @@ def main() -> None:
     parser.add_argument("--seeds", default="0", help="Comma-separated; without --twins only the first.")
     parser.add_argument("--twins", help=f"all, or comma-separated: {', '.join(DOWNSAMPLING)}; a folder each.")
     parser.add_argument("--bfloat16", action="store_true", help="Convolutions in bfloat16: half the time.")
+    parser.add_argument("--snapshots", action="store_true", help="Keep the weights of each epoch.")
+    parser.add_argument("--log", type=Path, help="Join the logs of all trained twins into this file.")
+    parser.add_argument("--ship", type=Path, help="Copy the twins' weights of the first seed to this folder.")
     arguments = parser.parse_args()
     data = (*read_split(arguments.archive, "train"), *read_split(arguments.archive, "test"))
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
@@ -162,6 +200,7 @@ def main() -> None:
             arguments.batch_size,
             seeds[0],
             arguments.bfloat16,
+            arguments.snapshots,
         )
         return
     names = list(DOWNSAMPLING) if arguments.twins == "all" else arguments.twins.split(",")
@@ -171,7 +210,20 @@ def main() -> None:
             twin = StridedClassifier(TWIN_WIDTHS, downsampling=name)
             out = arguments.out / f"{name}-{seed}"
             print(out, flush=True)
-            train(twin, data, out, arguments.epochs, arguments.batch_size, seed, arguments.bfloat16)
+            train(
+                twin,
+                data,
+                out,
+                arguments.epochs,
+                arguments.batch_size,
+                seed,
+                arguments.bfloat16,
+                arguments.snapshots,
+            )
+            if arguments.log:
+                join_logs(arguments.out, names, seeds, arguments.log)
+            if arguments.ship and seed == seeds[0]:
+                shutil.copyfile(out / WEIGHTS, arguments.ship / f"twin-{name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ COMMANDS = (
     "generator",
     "images",
     "report",
+    "zoo",
     "demo",
 )
 

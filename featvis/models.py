@@ -29,7 +29,7 @@ from featvis.exported import load_exported
 from featvis.factories import network_from
 from featvis.images import LARGEST_PIXELS, Picture, load_picture, prepare
 from featvis.modules import nearest_names
-from featvis.zoo import ZOO
+from featvis.zoo import ZOO, card_named
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -102,13 +102,15 @@ def load_model(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     device: str = "auto",
+    kind: str | None = None,
 ) -> Model:
     """The Model that a spec names, in eval mode.
 
     spec: a torchvision classification model's name; `zoo:NAME`; `timm:NAME`; `package.module:factory` or `path/file.py:factory`; a
     `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
-    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). Raises
-    FeatvisError for whatever of this is wrong, with how to mend it.
+    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). kind: what a
+    network of the zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. Raises FeatvisError for
+    whatever of this is wrong, with how to mend it.
     """
     target = _device(device)
     if not 0 <= seed < 2**63:
@@ -116,7 +118,7 @@ def load_model(
     if spec.endswith(".pt2"):
         model = _exported(spec, weights)
     elif spec.startswith("zoo:"):
-        model = _from_zoo(spec, weights, seed)
+        model = _from_zoo(spec, weights, seed, kind)
     elif spec.startswith("timm:"):
         model = _from_timm(spec, weights, seed)
     elif ":" in spec:
@@ -257,11 +259,15 @@ def _with_file(model: Model, weights: str | None) -> Model:
     return replace(model, module=module, weights=weights, seed=None, notes=notes)
 
 
-def _from_zoo(spec: str, weights: str | None, seed: int) -> Model:
-    name = spec.removeprefix("zoo:")
-    if name not in ZOO:
-        raise FeatvisError(f"no network {name!r} in the zoo; it has {', '.join(ZOO)}")
-    card = ZOO[name]
+def _from_zoo(spec: str, weights: str | None, seed: int, kind: str | None) -> Model:
+    card = card_named(spec.removeprefix("zoo:"))
+    if kind is None and card.kind == "generator":
+        raise FeatvisError(
+            f"{spec} is a generator, which reads no pictures; `featvis generator {spec}` measures what it makes"
+        )
+    if kind not in (None, card.kind):
+        like = next((f", such as zoo:{name}" for name, other in ZOO.items() if other.kind == kind), "")
+        raise FeatvisError(f"{spec} is a {card.kind}; expected a {kind}{like}")
     _only_files(spec, weights)
     with _seeded(seed):
         module = card.architecture()

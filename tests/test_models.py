@@ -1,5 +1,6 @@
 """A spec becomes a Model, with weights that are what was asked for, or one line that says how to mend it."""
 
+import functools
 import json
 import sys
 import types
@@ -146,7 +147,8 @@ def test_every_torchvision_network_has_a_preset_that_is_understood():
         ("ResNet18", "nearest: resnet18"),
         ("", "no torchvision classification model ''"),
         ("fcn_resnet50", "no torchvision classification model"),
-        ("zoo:nothing", "it has cifar-k3s2"),
+        ("zoo:cifar", "no network 'cifar' in the zoo; nearest: cifar-k3s2"),
+        ("zoo:nothing", "no network 'nothing' in the zoo; `featvis zoo` lists it"),
         ("nets/mynets.py", "write path/file.py:factory"),
         ("./mynets.py", "write path/file.py:factory"),
         ("weights.pth", "write path/file.py:factory"),
@@ -166,16 +168,24 @@ def test_unknown_specs(spec, said, folder):
 @pytest.mark.parametrize("name", ZOO)
 def test_the_zoo(name):
     card = ZOO[name]
-    model = load(f"zoo:{name}")
+    if card.kind == "generator":
+        assert f"`featvis generator zoo:{name}` measures what it makes" in refusal(f"zoo:{name}")
+    load_it = functools.partial(load, f"zoo:{name}", kind=card.kind)
+    model = load_it()
     assert (model.weights, model.seed, model.labels, model.input_size) == ("zoo", None, card.labels, card.input_size)
-    assert equal(model, load(f"zoo:{name}", weights="DEFAULT", seed=5))
-    drawn = load(f"zoo:{name}", weights="none", seed=5)
+    assert equal(model, load_it(weights="DEFAULT", seed=5))
+    drawn = load_it(weights="none", seed=5)
     assert (drawn.weights, drawn.seed) == ("random", 5)
-    assert equal(drawn, load(f"zoo:{name}", weights="none", seed=5))
+    assert equal(drawn, load_it(weights="none", seed=5))
     assert not equal(drawn, model)
-    assert not equal(drawn, load(f"zoo:{name}", weights="none", seed=6))
-    channels, height, width = card.input_size
-    assert model.module(torch.rand(2, channels, height, width)).shape == (2, len(card.labels))
+    assert not equal(drawn, load_it(weights="none", seed=6))
+
+
+@pytest.mark.parametrize("kind", ["generator", "discriminator"])
+def test_another_kind_of_network_is_refused(kind):
+    assert f"zoo:cifar-k3s2 is a classifier; expected a {kind}, such as zoo:{kind}-" in refusal(
+        "zoo:cifar-k3s2", kind=kind
+    )
 
 
 @pytest.mark.parametrize("source", ["nets/mynets.py", "file", "mynets"])

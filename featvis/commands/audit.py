@@ -140,7 +140,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         nonlocal asked
         asked = True
         if number == signal.SIGINT:
-            signal.signal(number, before[number])
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
+from featvis.errors import FeatvisError
+from featvis.modules import nearest_names
+from featvis.zoo.cards import Card, classifier, discriminator, generator, twin
 from featvis.zoo.classifiers import StridedClassifier
+
+__all__ = ["PHOTOGRAPH", "ZOO", "Card", "card_named"]
 
 PHOTOGRAPH = Path(__file__).parent / "cat.png"
 """Chelsea the cat, 451 x 300 pixels, by Stefan van der Walt; CC0 1.0, from scikit-image's data folder."""
 
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a network of the zoo is.
-
-    input_size is (C, H, W) as trained; mean and standard deviation are by channel, for pixels in [0, 1].
-    """
-
-    architecture: Callable[[], nn.Module]
-    weights: Path
-    summary: str
-    recipe: str
-    data: str
-    input_size: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    labels: tuple[str, ...]
-    licence: str
-
-
 ZOO: dict[str, Card] = {
-    "cifar-k3s2": Card(
-        architecture=StridedClassifier,
-        weights=Path(__file__).parent / "cifar-k3s2.safetensors",
-        summary="three 3x3 stride-2 convolutions, each followed by a residual block; 0.48 M parameters",
-        recipe="experiments/train_classifier.py, 20 epochs, seed 0",
-        data="CIFAR-10, JPEG copy; .8545 of the test pictures",
-        input_size=(3, 32, 32),
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
-        labels=_CIFAR10,
-        licence="Apache-2.0",
+    "cifar-k3s2": classifier(
+        "cifar-k3s2",
+        StridedClassifier,
+        "3x3 stride-2 convolution, more channels than its twins",
+        "experiments/train_classifier.py, 20 epochs, seed 0",
     ),
+    "twin-k3s2": twin("k3s2", "3x3 stride-2 convolution"),
+    "twin-k4s2": twin("k4s2", "4x4 stride-2 convolution"),
+    "twin-max2": twin("max2", "3x3 convolution, 2x2 max-pooling"),
+    "twin-max3": twin("max3", "3x3 convolution, 3x3 stride-2 max-pooling"),
+    "generator-deconv3": generator("deconv3", "last two: 3x3 stride-2 transposed convolution"),
+    "generator-deconv4": generator("deconv4", "last two: 4x4 stride-2 transposed convolution"),
+    "generator-deconv3-last": generator("deconv3-last", "last one: 3x3 stride-2 transposed convolution"),
+    "generator-deconv3-smooth4": generator(
+        "deconv3-smooth4", "last two: 3x3 stride-2 transposed convolution, then 4x4 of stride 1"
+    ),
+    "generator-subpixel": generator("subpixel", "last two: sub-pixel convolution"),
+    "generator-icnr": generator("icnr", "last two: sub-pixel convolution that began with ICNR"),
+    "generator-nearest": generator("nearest", "all: nearest-neighbour resize-convolution"),
+    "generator-bilinear": generator("bilinear", "last two: bilinear resize-convolution"),
+    "discriminator-k3s2": discriminator("k3s2", "3x3 stride-2 convolution", "k3s2"),
+    "discriminator-k5s2": discriminator("k5s2", "5x5 stride-2 convolution", "k5s2"),
+    "discriminator-k4s2": discriminator("k4s2", "4x4 stride-2 convolution", "nearest"),
+    "discriminator-blur": discriminator("blur", "3x3 convolution, 4x4 blur of stride 2", "blur"),
 }
+
+
+def card_named(name: str) -> Card:
+    """The card of a network, without `zoo:`; raises FeatvisError for an unknown name, with the nearest ones."""
+    if name not in ZOO:
+        raise FeatvisError(f"no network {name!r} in the zoo{nearest_names(name, ZOO)}; `featvis zoo` lists it")
+    return ZOO[name]

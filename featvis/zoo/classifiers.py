@@ -67,6 +67,10 @@ DOWNSAMPLING: dict[str, Callable[[int, int], nn.Module]] = {
 """Halve both sides: (inputs, outputs) to a module. Pooling follows a stride-1 convolution."""
 
 
+TWIN_WIDTHS = (32, 64, 96)
+"""Channels of the twins' three stages."""
+
+
 class StridedClassifier(nn.Module):
     """Three downsampling layers, each followed by a residual block; total stride 8.
 

@@ -1,0 +1,384 @@
+"""Do uneven gradients help an adversary?
+
+    python experiments/adversary.py cifar10_jpeg.zip
+
+Sparse attacks of 1 to 16 pixels and the fast gradient sign method (Goodfellow et al. 2015) on the zoo's trained classifier twins, at 500
+test pictures that all of them classify correctly, cropped at random as in training, so that neither JPEG's 8x8 grid nor the middle of a
+picture favours a phase; and, as a control with gradients as uneven as they come, on the same twins with random weights, whose own decision
+is attacked. Phases are ranked by the gradient at 512 other pictures. Writes experiments/results/adversary.csv, docs/adversary.png and the
+table of docs/studies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from tables import DOCS, RESULTS, markdown_table, put_table
+from torch import Tensor, nn
+from train_classifier import augment, read_split
+
+from featvis.energy import CheckerboardEnergy, Energies, fold
+from featvis.estimates import Estimate
+from featvis.files import write_text
+from featvis.models import Model, load_model
+from featvis.modules import copy_module
+from featvis.plots import save_figure
+from featvis.preparation import prepare_network
+from featvis.tracing import trace
+from featvis.zoo import ZOO
+from featvis.zoo.classifiers import DOWNSAMPLING
+
+PICTURES, RANKING, SIDE, STRIDE = 500, 512, 32, 8
+"""Pictures attacked, others that rank the phases, their side and the total stride in pixels."""
+
+BUDGETS = (1, 2, 4, 8, 16)
+"""Pixels that a sparse attack may change."""
+
+CANDIDATES = 4
+"""Pixels that are tried before one is changed."""
+
+FEWER, LOWER = 250, 4
+"""Pictures and pixels at the twins with random weights."""
+
+STEPS = (0.5, 1, 2, 4)
+"""What the fast gradient sign method adds to every pixel, in grey levels of 255."""
+
+SPARSE = ("gradient", "equalised", "random", "best quarter", "worst quarter")
+"""Sparse attacks; see `Victim.sparse`."""
+
+QUARTER = STRIDE**2 // 4
+"""Phases of a quarter of the pixels."""
+
+PERIODS = (2, 4, 8)
+
+LEAST = 0.05
+"""What a gradient is equalised by is at least this, relative to the mean."""
+
+
+Found = dict[tuple[str, float], Estimate]
+"""Measured values of a network, by what and at what."""
+
+
+def trained_twins() -> dict[str, Model]:
+    """The zoo's classifiers that differ in how they downsample, by that."""
+    cards = {name: ZOO.get(f"twin-{name}") for name in DOWNSAMPLING}
+    return {name: load_model(f"zoo:twin-{name}") for name, card in cards.items() if card and card.weights.exists()}
+
+
+class Victim:
+    """A network, and how its gradient falls on the phases.
+
+    The gradient is that of the margin, the logit of the true class less the largest other one, with respect to pixels in [0, 1];
+    below 0 the network is fooled.
+    """
+
+    def __init__(self, model: Model, pictures: Tensor, classes: Tensor) -> None:
+        self.model = model
+        record = trace(model.module, model.normalise(pictures[:1]))
+        self.network: nn.Module = prepare_network(copy_module(model.module), record)
+        metric = CheckerboardEnergy(STRIDE)
+        metric.update(self.gradient(pictures, classes)[1])
+        self.energies: Energies = metric.compute()
+        # What each pixel of a picture may expect, mean 1.
+        self.profile = self.energies.profile.repeat(SIDE // STRIDE, SIDE // STRIDE).float()
+
+    def margins(self, pictures: Tensor, classes: Tensor) -> Tensor:
+        """(N,) margins of pictures (N, 3, 32, 32)."""
+        logits = self.network(self.model.normalise(pictures))
+        true = classes[:, None]
+        return logits.gather(1, true)[:, 0] - logits.scatter(1, true, -torch.inf).amax(1)
+
+    def gradient(self, pictures: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Margins (N,), and their gradients (N, 3, 32, 32)."""
+        pixels = pictures.detach().requires_grad_()
+        margins = self.margins(pixels, classes)
+        (gradient,) = torch.autograd.grad(margins.sum(), pixels)
+        return margins.detach(), gradient
+
+    def phases(self, period: int, count: int, best: bool = True) -> Tensor:
+        """Which pixels (32, 32) have one of the `count` phases of this period with the most, or the least, energy."""
+        profile = fold(self.energies.profile, period, period)
+        order = profile.flatten().argsort(descending=best)
+        chosen = torch.zeros(period * period, dtype=torch.bool)
+        chosen[order[:count]] = True
+        return chosen.view(period, period).repeat(SIDE // period, SIDE // period)
+
+    def sparse(self, pictures: Tensor, classes: Tensor, attack: str, budget: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Change pixel after pixel to the best corner of the colour cube, until the network is fooled.
+
+        Of the four pixels that promise the most by the gradient at each step, the one that lowers the margin most is taken. "random"
+        tries four random ones; "equalised" divides the gradient by the root of the phase profile for the choice; "best quarter" and
+        "worst quarter" may change the 16 of the 64 phases with the most and the least energy.
+
+        Returns how many pixels it took, (N,), infinity where the budget was not enough; which, (N, budget), -1 where none; and what the
+        first one took off the margin, (N,).
+        """
+        random = torch.Generator().manual_seed(0)
+        allowed = torch.ones(len(pictures), SIDE * SIDE, dtype=torch.bool)
+        if attack.endswith("quarter"):
+            allowed &= self.phases(STRIDE, QUARTER, attack.startswith("best")).flatten()
+        weight = self.profile.clamp_min(LEAST).rsqrt() if attack == "equalised" else torch.ones(SIDE, SIDE)
+        needed = torch.full((len(pictures),), torch.inf)
+        taken = torch.full((len(pictures), budget), -1)
+        left, pixels = torch.arange(len(pictures)), pictures
+        before, gradient = self.gradient(pixels, classes)
+        for step in range(budget):
+            corners = (gradient < 0).to(pixels.dtype)
+            promise = (gradient * (pixels - corners)).sum(1) * weight
+            if attack == "random":
+                promise = torch.rand(promise.shape, generator=random)
+            candidates = promise.flatten(1).masked_fill(~allowed[left], -1).topk(CANDIDATES).indices
+            with torch.no_grad():
+                tries = [changed(pixels, corners, candidate) for candidate in candidates.T]
+                margins = torch.stack([self.margins(tried, classes[left]) for tried in tries], 1)
+            best = candidates.gather(1, margins.argmin(1, keepdim=True))[:, 0]
+            pixels = changed(pixels, corners, best)
+            allowed[left, best] = False
+            taken[left, step] = best
+            after, gradient = self.gradient(pixels, classes[left])
+            if step == 0:
+                drop = before - after
+            fooled = after < 0
+            needed[left[fooled]] = step + 1
+            left, pixels, gradient = left[~fooled], pixels[~fooled], gradient[~fooled]
+            if not len(left):
+                break
+        return needed, taken, drop
+
+
+def changed(pictures: Tensor, corners: Tensor, places: Tensor) -> Tensor:
+    """A copy with one pixel of each picture, by its number, from the corners."""
+    chosen = nn.functional.one_hot(places, SIDE * SIDE).view(-1, 1, SIDE, SIDE).bool()
+    return torch.where(chosen, corners, pictures)
+
+
+def mean_of(values: Tensor) -> Estimate:
+    """The mean over pictures and its standard error."""
+    values = values.double()
+    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
+
+
+def ratio_of(numerators: Tensor, denominators: Tensor) -> Estimate:
+    """The sum of one over the sum of the other, both (N,) by picture, with the error over pictures of its first-order expansion."""
+    numerators, denominators = numerators.double(), denominators.double()
+    value = numerators.mean() / denominators.mean()
+    return Estimate(float(value), mean_of((numerators - value * denominators) / denominators.mean()).error)
+
+
+def measure(victim: Victim, pictures: Tensor, classes: Tensor, attacks: Sequence[str], budget: int) -> Found:
+    """Everything at one network, by what it is and at how many pixels, grey levels, or which period."""
+    best, worst = (victim.phases(STRIDE, QUARTER, which) for which in (True, False))
+    found: Found = {("E", period): victim.energies.energy[period] for period in PERIODS}
+    _, gradient = victim.gradient(pictures, classes)
+    equal = gradient * victim.profile.clamp_min(LEAST).rsqrt()
+    found["participation", 0] = mean_of(participation(gradient))
+    found["participation / equalised", 0] = ratio_of(participation(gradient), participation(equal))
+    norms = [each.abs().sum((1, 2, 3)) / each.square().sum((1, 2, 3)).sqrt() for each in (gradient, equal)]
+    found["L1 norm / equalised", 0] = ratio_of(*norms)
+    size = gradient.square().sum(1)
+    found["gradient, best / worst quarter", 0] = ratio_of(*(size[:, where].mean(1).sqrt() for where in (best, worst)))
+
+    needed, drops = {}, {}
+    for attack in attacks:
+        needed[attack], taken, drops[attack] = victim.sparse(pictures, classes, attack, budget)
+        found |= {(attack, pixels): mean_of(needed[attack] <= pixels) for pixels in BUDGETS if pixels <= budget}
+        if attack == "gradient":
+            for period in PERIODS:
+                hits = victim.phases(period, 1).flatten()[taken.clamp_min(0)] & (taken >= 0)
+                found["share in the best phase", period] = ratio_of(hits.sum(1), (taken >= 0).sum(1))
+    found["first pixel, best / worst quarter", 1] = ratio_of(drops["best quarter"], drops["worst quarter"])
+    for first, second in (("best quarter", "worst quarter"), ("gradient", "equalised")):
+        for pixels in BUDGETS if second in needed else ():
+            pair = [(needed[attack] <= pixels).double() for attack in (first, second)]
+            found[f"{first} - {second}", pixels] = mean_of(pair[0] - pair[1])
+
+    for step in STEPS:
+        fooled = []
+        for what, where, levels in (
+            ("all", torch.ones(SIDE, SIDE), step),
+            ("best", best, 4 * step),
+            ("worst", worst, 4 * step),
+        ):
+            attacked = (pictures - levels / 255 * gradient.sign() * where).clamp(0, 1)
+            with torch.no_grad():
+                fooled.append((victim.margins(attacked, classes) < 0).double())
+            found[f"sign method, {what}", levels] = mean_of(fooled[-1])
+        found["sign method, best - worst", 4 * step] = mean_of(fooled[1] - fooled[2])
+    return found
+
+
+def participation(gradient: Tensor) -> Tensor:
+    """The participation ratio of the energy of each picture's pixels, (N,): 1 where all have the same, 1 / pixels where one has all."""
+    energy = gradient.square().sum(1).flatten(1).double()
+    return energy.sum(1).square() / (energy.shape[1] * energy.square().sum(1))
+
+
+def rank_correlation(first: list[float], second: list[float]) -> tuple[float, float]:
+    """Spearman's rank correlation, and how often random orders give as strong a one."""
+    ranks = [torch.tensor(values).argsort().argsort().double() for values in (first, second)]
+    one, two = ((values - values.mean()) / values.std(correction=0) for values in ranks)
+    random = torch.Generator().manual_seed(0)
+    orders = torch.rand(20_000, len(one), generator=random, dtype=torch.float64).argsort(1)
+    found = float((one * two).mean())
+    chance = (one[orders] * two).mean(1)
+    return found, float((chance.abs() >= abs(found) - 1e-9).double().mean())
+
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#999999", "#8C510A")
+MARKERS = "os^Dv<>PX"
+STYLES = dict(zip(DOWNSAMPLING, zip(COLOURS, MARKERS, strict=True), strict=True))
+"""A colour and a marker for each twin."""
+
+
+def figure(everything: dict[tuple[str, str], Found]) -> Figure:
+    """Success by pixels, attacked phases, what the phases give the adversary, and success against unevenness; open: random weights."""
+    drawn = Figure(figsize=(13, 10), layout="constrained")
+    (by_pixels, phases), (quarters, between) = drawn.subplots(2, 2)
+    trained = {name: found for (name, weights), found in everything.items() if weights == "trained"}
+    for name, found in trained.items():
+        colour, marker = STYLES[name]
+        for attack, line in (("gradient", "-"), ("random", ":")):
+            values, errors = zip(*(found[attack, pixels] for pixels in BUDGETS), strict=True)
+            by_pixels.errorbar(
+                BUDGETS,
+                values,
+                errors,
+                color=colour,
+                linestyle=line,
+                marker=marker,
+                markersize=4,
+                capsize=2,
+                linewidth=1.2,
+            )
+    by_pixels.set_xscale("log", base=2)
+    by_pixels.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])
+    by_pixels.set(
+        xlabel="pixels",
+        ylabel="share of pictures fooled",
+        title="Sparse attacks by the gradient; dotted: random pixels",
+    )
+
+    for (name, weights), found in everything.items():
+        colour, marker = STYLES[name]
+        filled = {"fmt": marker, "color": colour, "capsize": 2, "markersize": 6}
+        filled |= {"markerfacecolor": colour if weights == "trained" else "white"}
+        energy = found["E", STRIDE]
+        share = found["share in the best phase", 2]
+        phases.errorbar(energy.value, share.value, share.error, energy.error, **filled)
+        size, drop = found["gradient, best / worst quarter", 0], found["first pixel, best / worst quarter", 1]
+        quarters.errorbar(size.value, drop.value, drop.error, size.error, **filled)
+        if weights == "trained":
+            success = found["gradient", 4]
+            between.errorbar(energy.value, success.value, success.error, energy.error, **filled)
+    for axes in (phases, between):
+        axes.set_xscale("symlog", linthresh=0.001)
+        axes.set_xlabel("E(8) of the margin's gradient")
+    phases.axhline(0.25, color="#666666", linewidth=0.8)
+    phases.set(ylabel="share of attacked pixels", title="Attacked pixels in the best of 2x2 phases; line: chance")
+    low, high = quarters.get_xlim()
+    quarters.plot([low, high], [low, high], color="#666666", linewidth=0.8)
+    quarters.set(
+        xlabel="size of the gradient in the best quarter of the phases / in the worst",
+        ylabel="what the first pixel takes off the margin, best / worst",
+        title="The same network, attacked in the best and in the worst quarter",
+    )
+    between.set(ylabel="share of pictures fooled by 4 pixels", title="Trained twins: success against unevenness")
+    for axes in (by_pixels, phases, quarters, between):
+        axes.spines[["top", "right"]].set_visible(False)
+    names = dict.fromkeys(name for name, _ in everything)
+    handles = [
+        Line2D([], [], color=STYLES[name][0], marker=STYLES[name][1], linestyle="", label=name) for name in names
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=9, frameon=False, title="open: random weights")
+    return drawn
+
+
+COLUMNS: dict[str, tuple[str, float]] = {
+    "E(8)": ("E", 8),
+    "participation": ("participation", 0),
+    "fooled by 1 pixel": ("gradient", 1),
+    "by 4": ("gradient", 4),
+    "by 4 random ones": ("random", 4),
+    "by 1 grey level of all": ("sign method, all", 1),
+    "attacked in the best of 2x2 phases": ("share in the best phase", 2),
+    "gradient less equalised, 4 pixels": ("gradient - equalised", 4),
+    "best less worst quarter, 4 pixels": ("best quarter - worst quarter", 4),
+    "8 grey levels there": ("sign method, best - worst", 8),
+    "first pixel, best / worst": ("first pixel, best / worst quarter", 1),
+}
+"""Head of the table to what is measured."""
+
+
+def cell(found: Found, what: tuple[str, float]) -> str:
+    """A value with its error, empty where it is not measured."""
+    digits = 4 if what[0] == "E" else 3
+    return f"{found[what].value:.{digits}f} ± {found[what].error:.{digits}f}" if what in found else ""
+
+
+def table(everything: dict[tuple[str, str], Found]) -> str:
+    """A line for each network, and the rank correlation of each column with E(8) over the trained twins."""
+    lines = [[*key, *(cell(found, what) for what in COLUMNS.values())] for key, found in everything.items()]
+    trained = [found for (_, weights), found in everything.items() if weights == "trained"]
+    if len(trained) > 3:
+        energies = [found["E", STRIDE].value for found in trained]
+        cells = []
+        for what in list(COLUMNS.values())[1:]:
+            correlation, chance = rank_correlation(energies, [found[what].value for found in trained])
+            cells.append(f"{correlation:+.2f} (p = {chance:.2f})")
+        lines.append(["rank correlation with E(8)", "trained", "", *cells])
+    return markdown_table(["twin", "weights", *COLUMNS], lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    torch.set_num_threads(1)
+    pictures, classes = read_split(parser.parse_args().archive, "test")
+    random = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(pictures), generator=random)[: RANKING + 4 * PICTURES]
+    pixels, classes = augment(pictures[order], random).float() / 255, classes[order]
+    twins = trained_twins()
+    victims = {name: Victim(model, pixels[:RANKING], classes[:RANKING]) for name, model in twins.items()}
+    right = torch.ones(len(pixels) - RANKING, dtype=torch.bool)
+    for victim in victims.values():
+        with torch.no_grad():
+            right &= victim.margins(pixels[RANKING:], classes[RANKING:]) > 0
+    print(
+        f"{right.double().mean():.3f} of the pictures are classified correctly by all of {', '.join(victims)}",
+        flush=True,
+    )
+    chosen = RANKING + right.nonzero()[:PICTURES, 0]
+    everything: dict[tuple[str, str], Found] = {}
+    for name, victim in victims.items():
+        everything[name, "trained"] = measure(victim, pixels[chosen], classes[chosen], SPARSE, max(BUDGETS))
+        print(table(everything).splitlines()[2:][-1], flush=True)
+    for name in DOWNSAMPLING:
+        if f"twin-{name}" not in ZOO:
+            continue
+        model = load_model(f"zoo:twin-{name}", "none")
+        with torch.no_grad():
+            decisions = torch.cat([model.module(model.normalise(part)).argmax(1) for part in pixels.split(PICTURES)])
+        victim = Victim(model, pixels[:RANKING], decisions[:RANKING])
+        few = slice(RANKING, RANKING + FEWER)
+        attacks = ("gradient", "best quarter", "worst quarter")
+        everything[name, "random"] = measure(victim, pixels[few], decisions[few], attacks, LOWER)
+        print(cell(everything[name, "random"], ("E", 8)), flush=True)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("twin", "weights", "what", "at", "value", "error"))
+    for key, found in everything.items():
+        writer.writerows((*key, *what, f"{value:.5f}", f"{error:.5f}") for what, (value, error) in found.items())
+    write_text(RESULTS / "adversary.csv", text.getvalue())
+    put_table(DOCS / "studies.md", "adversary", table(everything))
+    save_figure(figure(everything), DOCS / "adversary.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Does training balance uneven overlap? The strided layers of two twins over training: 3x3 kernels, which overlap unevenly, and 4x4.
+
+    python experiments/train_classifier.py ARCHIVE --out build/short --twins k3s2,k4s2 --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
+    python experiments/overlap_training.py ARCHIVE --snapshots build/short
+
+What each strided layer injects at its own stride, predicted from its weights, and E(8) measured at 500 test pictures: for the weights
+before training and after each epoch, errors over the seeds, and for the zoo's twins, which were trained for longer, with one seed,
+errors over pictures. Two controls for each: every convolution with the weights of each kernel shuffled over its positions, or with
+those of each position shuffled over the kernels, which keeps how much each position weighs; three draws, 250 pictures, errors over
+the draws. What is measured already is kept.
+
+Writes experiments/results/overlap_training.csv, docs/overlap_training.png and the table of docs/studies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tables import DOCS, RESULTS, markdown_table, put_table
+from torch import Tensor, nn
+from train_classifier import read_split
+from zoo_audit import energies_of, mean_over, rolled, some
+
+from featvis.checkpoints import load_strictly, read_checkpoint
+from featvis.estimates import Estimate
+from featvis.files import write_text
+from featvis.models import Model
+from featvis.plots import save_figure
+from featvis.predict import predict
+from featvis.zoo import ZOO
+
+TABLE, FIGURE = RESULTS / "overlap_training.csv", DOCS / "overlap_training.png"
+TWINS, PERIOD, PICTURES, DRAWS = ("k3s2", "k4s2"), 8, 500, 3
+LAYERS = ("stem.0", "down2.0", "down3.0")
+COLUMNS = ("recipe", "twin", "seed", "epoch", "weights", *LAYERS, "predicted", "measured", "error")
+FULL_EPOCHS = 24
+
+Shuffle = Callable[[Tensor, torch.Generator], Tensor]
+
+SHUFFLES: dict[str, Shuffle | None] = {
+    "trained": None,
+    "positions shuffled": lambda kernels, random: _shuffled(kernels, random),
+    "kernels shuffled": lambda kernels, random: _shuffled(kernels.T, random).T,
+}
+"""What is done to the weights of each convolution, (kernels, positions)."""
+
+
+def _shuffled(rows: Tensor, random: torch.Generator) -> Tensor:
+    """Each row in an order of its own."""
+    return rows.gather(1, torch.rand(rows.shape, generator=random).argsort(1))
+
+
+def snapshots(folder: Path) -> Iterator[tuple[str, str, int, int, Path | None]]:
+    """Recipe, twin, seed, epoch and file of all weights that there are; no file for those before the full training."""
+    for twin in TWINS:
+        for path in sorted(folder.glob(f"{twin}-*/epoch-*.safetensors")):
+            seed = int(path.parent.name.removeprefix(f"{twin}-"))
+            yield "short", twin, seed, int(re.sub(r"\D", "", path.stem)), path
+        yield "full", twin, 0, 0, None
+        yield "full", twin, 0, FULL_EPOCHS, ZOO[f"twin-{twin}"].weights
+
+
+def network_at(twin: str, seed: int, path: Path | None) -> nn.Module:
+    """A twin with the weights of a snapshot, or with those that its training started from."""
+    torch.manual_seed(seed)
+    network = ZOO[f"twin-{twin}"].architecture().eval()
+    if path is not None:
+        load_strictly(network, read_checkpoint(path), str(path))
+    return network
+
+
+def measured(network: nn.Module, twin: str, pictures: Tensor) -> list[float]:
+    """What each strided layer injects, E(8) predicted and measured, and the error of that over pictures."""
+    card = ZOO[f"twin-{twin}"]
+    prediction = predict(network, card.input_size)
+    injected = {layer.name: layer.injected for layer in prediction.layers}
+    energy = energies_of(Model(network, mean=card.mean, std=card.std), pictures).energy[PERIOD]
+    return [*(injected[name] for name in LAYERS), prediction.energy[PERIOD], energy.value, energy.error or 0.0]
+
+
+def measured_shuffled(network: nn.Module, twin: str, pictures: Tensor, shuffle: Shuffle) -> list[float]:
+    """The same of shuffled weights, means over draws, and the error over draws."""
+    found = []
+    for draw in range(DRAWS):
+        twin_network = copy.deepcopy(network)
+        # Another seed than those of the weights, which begin as numbers of the same generator.
+        random = torch.Generator().manual_seed(1_000_000 + draw)
+        for layer in twin_network.modules():
+            if isinstance(layer, nn.Conv2d):
+                weight = layer.weight.data
+                layer.weight.data = shuffle(weight.flatten(2).flatten(0, 1), random).reshape(weight.shape)
+        found.append(measured(twin_network, twin, pictures[::2])[:-1])
+    means = [mean_over(values) for values in zip(*found, strict=True)]
+    return [*(mean.value for mean in means), means[-1].error or 0.0]
+
+
+def measure_all(folder: Path, pictures: Tensor) -> list[dict[str, str]]:
+    """A row for each snapshot and shuffle; written as they come, those that are there already are kept."""
+    rows: list[dict[str, str]] = []
+    if TABLE.exists():
+        with TABLE.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    done = {tuple(row[name] for name in COLUMNS[:5]) for row in rows}
+    for recipe, twin, seed, epoch, path in snapshots(folder):
+        for shuffle in SHUFFLES:
+            key = (recipe, twin, str(seed), str(epoch), shuffle)
+            if key in done:
+                continue
+            network = network_at(twin, seed, path)
+            change = SHUFFLES[shuffle]
+            values = measured_shuffled(network, twin, pictures, change) if change else measured(network, twin, pictures)
+            rows.append(dict(zip(COLUMNS, (*key, *(f"{value:.6f}" for value in values)), strict=True)))
+            print(rows[-1], flush=True)
+            text = io.StringIO()
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            write_text(TABLE, text.getvalue())
+    return rows
+
+
+def estimate(rows: list[dict[str, str]], column: str) -> Estimate:
+    """The mean over seeds with its error; of a single seed its value, and the error over pictures or draws where it was measured."""
+    values = [float(row[column]) for row in rows]
+    if len(values) > 1:
+        return mean_over(values)
+    return Estimate(values[0], float(rows[0]["error"]) if column == "measured" else None)
+
+
+def chosen(rows: list[dict[str, str]], recipe: str, twin: str, shuffle: str) -> dict[int, list[dict[str, str]]]:
+    """The rows of all seeds by epoch."""
+    found: dict[int, list[dict[str, str]]] = {}
+    for row in rows:
+        if (row["recipe"], row["twin"], row["weights"]) == (recipe, twin, shuffle):
+            found.setdefault(int(row["epoch"]), []).append(row)
+    return dict(sorted(found.items()))
+
+
+def said(value: Estimate) -> str:
+    return f"{value.value:.4f}" if value.error is None else f"{value.value:.4f} ± {value.error:.4f}"
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    lines = []
+    for twin in TWINS:
+        for recipe in ("short", "full"):
+            by_epoch = chosen(rows, recipe, twin, "trained")
+            shuffled = [chosen(rows, recipe, twin, name) for name in SHUFFLES if name != "trained"]
+            for epoch, its in by_epoch.items():
+                if recipe == "full" and epoch == 0:
+                    continue
+                cells = [said(estimate(its, name)) for name in (*LAYERS, "predicted", "measured")]
+                cells += [said(estimate(other[epoch], "measured")) for other in shuffled]
+                lines.append((twin, recipe, epoch, len(its), *cells))
+    header = (
+        "twin", "recipe", "epoch", "seeds", "stem injects", "down2 injects", "down3 injects", "predicted E(8)", "measured E(8)",
+        "measured, positions shuffled", "measured, kernels shuffled",
+    )  # fmt: skip
+    return markdown_table(header, lines)
+
+
+COLOURS = dict(zip(LAYERS, ("#0072b2", "#d55e00", "#009e73"), strict=True))
+STYLES = {"k3s2": ("-", "o"), "k4s2": ("--", "s")}
+
+
+def draw(rows: list[dict[str, str]]) -> Figure:
+    """What the layers inject over training, and what is measured at the pixels."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for twin in TWINS:
+        for name, colour in COLOURS.items():
+            _line(left, rows, twin, "trained", name, colour, f"{name.partition('.')[0]}, {twin}")
+        for shuffle, colour in zip(SHUFFLES, ("#222222", "#cc79a7", "#56b4e9"), strict=True):
+            _line(right, rows, twin, shuffle, "measured", colour, f"{shuffle}, {twin}")
+    left.set_title("What each strided layer injects, from its weights")
+    left.set_ylabel("E at the layer's own stride")
+    right.set_title("Measured at the pixels")
+    right.set_ylabel("E(8), logarithmic above 0.001")
+    right.set_yscale("symlog", linthresh=0.001)
+    right.set_ylim(-0.0005, 1)
+    for axes in (left, right):
+        axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        axes.legend(fontsize=7, ncols=2)
+    figure.supxlabel(
+        "epoch of the short recipe, errors over seeds; hollow: the full recipe of 24 epochs, one seed", fontsize=9
+    )
+    return figure
+
+
+def _line(
+    axes: Axes, rows: list[dict[str, str]], twin: str, shuffle: str, column: str, colour: str, label: str
+) -> None:
+    """One quantity over the epochs of the short recipe, and beside it at the end of the full one."""
+    style, marker = STYLES[twin]
+    by_epoch = chosen(rows, "short", twin, shuffle)
+    values = [estimate(its, column) for its in by_epoch.values()]
+    errors = [value.error or 0.0 for value in values]
+    axes.errorbar(
+        list(by_epoch), [value.value for value in values], errors,
+        color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.2, capsize=2, label=label,
+    )  # fmt: skip
+    end = chosen(rows, "full", twin, shuffle).get(FULL_EPOCHS)
+    if end and by_epoch:
+        last = max(by_epoch)
+        axes.axvline(last + 0.5, color="0.8", linewidth=0.8, zorder=0)
+        value = estimate(end, column)
+        axes.errorbar(
+            last + 1, value.value, value.error or 0.0,
+            color=colour, marker=marker, markersize=6, markerfacecolor="none", capsize=2,
+        )  # fmt: skip
+        axes.set_xticks([*range(last + 1), last + 1], [*map(str, range(last + 1)), "full"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--snapshots", type=Path, default=Path("build/short"))
+    arguments = parser.parse_args()
+    pictures, _ = read_split(arguments.archive, "test")
+    rows = measure_all(arguments.snapshots, rolled(some(pictures, PICTURES)))
+    save_figure(draw(rows), FIGURE)
+    put_table(DOCS / "studies.md", "training", table(rows))
+
+
+if __name__ == "__main__":
+    main()

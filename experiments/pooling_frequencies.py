@@ -1,0 +1,204 @@
+"""Max-pooling's unorganised high frequencies: does the gradient behind it keep what no comb explains, and does training change that?
+
+    python experiments/pooling_frequencies.py cifar10_jpeg.zip
+
+The share of high frequencies in the input gradient, beside E and S, in three places: behind a single layer that reads white noise, with
+random signs as its output's gradient; in the zoo's classifier twins with random weights, eight seeds; and trained. The networks read 512
+test pictures (64 for each of the eight seeds), cropped at random as in training. Writes experiments/results/pooling_frequencies.csv,
+docs/pooling_frequencies.png and the table of docs/studies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from adversary import mean_of, trained_twins
+from matplotlib.figure import Figure
+from tables import DOCS, RESULTS, markdown_table, put_table
+from torch import Tensor, nn
+from train_classifier import augment, read_split
+
+from featvis.energy import CheckerboardEnergy, Energies
+from featvis.estimates import Estimate
+from featvis.files import write_text
+from featvis.gradients import GradientEngine
+from featvis.layers import BlurPool2d, L2Pool2d
+from featvis.models import Model, load_model
+from featvis.plots import save_figure
+from featvis.zoo import ZOO
+
+PICTURES, SEEDS, BATCH = 512, 8, 64
+CHANNELS, SIDE = 16, 64
+"""Of the white noise that a single layer reads, in pixels."""
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "max2": lambda: nn.MaxPool2d(2),
+    "max3": lambda: nn.MaxPool2d(3, 2, padding=1),
+    "l2": lambda: L2Pool2d(2),
+    "average": lambda: nn.AvgPool2d(2),
+    "blur": lambda: BlurPool2d(4),
+    "k3s2": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, 2, padding=1, bias=False),
+    "k4s2": lambda: nn.Conv2d(CHANNELS, CHANNELS, 4, 2, padding=1, bias=False),
+}
+"""What halves the resolution in each twin, alone; the twins of pooling have a stride-1 convolution before it."""
+
+PLACES = ("one layer", "random weights", "trained")
+
+
+class Found(NamedTuple):
+    """What a gradient measures at its total stride, and its mean spectrum, (bins, bins) from -1/2 cycle a pixel on, mean 1."""
+
+    share: Estimate
+    energy: Estimate
+    comb: Estimate
+    spectrum: Tensor
+
+
+def found_in(energies: Energies, gradients: Tensor) -> Found:
+    """From what was measured at all of these gradients."""
+    stride = energies.total_stride
+    return Found(
+        energies.high_frequency_share, energies.energy[stride], energies.signed_comb[stride], spectrum(gradients)
+    )
+
+
+def spectrum(gradients: Tensor) -> Tensor:
+    """The mean power of gradients (N, C, H, W), each relative to its mean, through a Hann window."""
+    window = torch.hann_window(gradients.shape[-1], dtype=torch.float64)
+    power = torch.fft.fft2(gradients.double() * window * window[:, None]).abs().square().sum(1)
+    return torch.fft.fftshift((power / power.mean((1, 2), keepdim=True)).mean(0))
+
+
+def of_layer(make: Callable[[], nn.Module]) -> Found:
+    """A layer alone, drawn anew for each of as many replicates as there are pictures in a batch."""
+    torch.manual_seed(0)
+    gradients = []
+    for _ in range(BATCH):
+        noise = torch.randn(1, CHANNELS, SIDE, SIDE, requires_grad=True)
+        output = make()(noise)
+        gradients += torch.autograd.grad(output, noise, torch.randint(0, 2, output.shape) * 2.0 - 1)
+    metric = CheckerboardEnergy(2)
+    metric.update(torch.cat(gradients))
+    return found_in(metric.compute(), torch.cat(gradients))
+
+
+def of_network(model: Model, pictures: Tensor) -> Found:
+    """The gradient of the top logit at pictures (N, 3, 32, 32) in [0, 1]; errors over the pictures."""
+    engine = GradientEngine(model)
+    gradients = torch.cat([engine(model.normalise(batch)) for batch in pictures.split(BATCH)])
+    metric = CheckerboardEnergy(engine.total_stride)
+    metric.update(gradients)
+    return found_in(metric.compute(), gradients)
+
+
+def of_seeds(spec: str, pictures: Tensor) -> Found:
+    """A network with random weights, as many pictures for each seed; errors over the seeds."""
+    each = [
+        of_network(load_model(spec, "none", seed=seed), part)
+        for seed, part in enumerate(pictures.split(len(pictures) // SEEDS))
+    ]
+    share, energy, comb = (mean_of(torch.tensor([found[column].value for found in each])) for column in range(3))
+    return Found(share, energy, comb, torch.stack([found.spectrum for found in each]).mean(0))
+
+
+def figure(found: dict[tuple[str, str], Found]) -> Figure:
+    """Spectra of the twins' gradients, and the three numbers."""
+    names = list(dict.fromkeys(name for name, _ in found))
+    drawn = Figure(figsize=(13, 9), layout="constrained")
+    upper, lower = drawn.subfigures(2, 1, height_ratios=(1.15, 1))
+    panels = upper.subplots(2, len(names), squeeze=False)
+    for row, place in zip(panels, PLACES[1:], strict=True):
+        for axes, name in zip(row, names, strict=True):
+            axes.set(xticks=[], yticks=[])
+            if (name, place) not in found:
+                axes.set_axis_off()
+                continue
+            image = axes.imshow(
+                10 * found[name, place].spectrum.log10(), vmin=-20, vmax=20, cmap="viridis", interpolation="none"
+            )
+            if place == PLACES[1]:
+                axes.set_title(name, fontsize=11)
+        row[0].set_ylabel(place, fontsize=10)
+    upper.suptitle(
+        "Mean spectrum of the input gradient, 0 in the middle, half a cycle a pixel at the edges", fontsize=12
+    )
+    upper.colorbar(image, ax=panels, label="power / its mean, dB", shrink=0.8)
+    heads = ("share of high frequencies", "checkerboard energy E", "signed comb S")
+    for column, (axes, head) in enumerate(zip(lower.subplots(1, 3), heads, strict=True)):
+        for place, marker, colour, shift in zip(
+            PLACES, "s^o", ("#999999", "#D55E00", "#0072B2"), (-0.2, 0, 0.2), strict=True
+        ):
+            chosen = [
+                (number, found[name, place][column]) for number, name in enumerate(names) if (name, place) in found
+            ]
+            axes.errorbar(
+                [number + shift for number, _ in chosen],
+                [estimate.value for _, estimate in chosen],
+                [estimate.error for _, estimate in chosen],
+                fmt=marker,
+                color=colour,
+                capsize=3,
+                markersize=5,
+                label=place,
+            )
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        axes.set_title(head, fontsize=11)
+        axes.axhline(0 if column else 0.75, color="#666666", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+        if column == 1:
+            axes.set_yscale("symlog", linthresh=0.001)
+    handles = lower.axes[0].get_legend_handles_labels()
+    lower.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    return drawn
+
+
+def table(found: dict[tuple[str, str], Found]) -> str:
+    """A line for each layer, with the three numbers in each place."""
+    lines = []
+    for name in dict.fromkeys(name for name, _ in found):
+        cells = [name]
+        for column, digits in enumerate((3, 4, 3)):
+            for place in PLACES:
+                value = found[name, place][column] if (name, place) in found else None
+                cells.append("" if value is None else f"{value.value:.{digits}f} ± {value.error:.{digits}f}")
+        lines.append(cells)
+    heads = [f"{what}, {place}" for what in ("high frequencies", "E", "S") for place in PLACES]
+    return markdown_table(["downsampling", *heads], lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    torch.set_num_threads(1)
+    pictures, _ = read_split(parser.parse_args().archive, "test")
+    random = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(pictures), generator=random)[:PICTURES]
+    pixels = augment(pictures[order], random).float() / 255
+    twins = trained_twins()
+    found: dict[tuple[str, str], Found] = {}
+    for name, make in LAYERS.items():
+        found[name, PLACES[0]] = of_layer(make)
+        if f"twin-{name}" in ZOO:
+            found[name, PLACES[1]] = of_seeds(f"zoo:twin-{name}", pixels)
+        if name in twins:
+            found[name, PLACES[2]] = of_network(twins[name], pixels)
+        print(table({key: value for key, value in found.items() if key[0] == name}).splitlines()[-1], flush=True)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("downsampling", "place", "what", "value", "error"))
+    for key, value in found.items():
+        for what, estimate in zip(("high_frequency_share", "energy", "signed_comb"), value[:3], strict=True):
+            writer.writerow((*key, what, f"{estimate.value:.5f}", f"{estimate.error:.5f}"))
+    write_text(RESULTS / "pooling_frequencies.csv", text.getvalue())
+    put_table(DOCS / "studies.md", "pooling", table(found))
+    save_figure(figure(found), DOCS / "pooling_frequencies.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Is bilinear resize-convolution harder to train than nearest-neighbour, as the article found?
+
+    python experiments/resize_modes.py cifar10_jpeg.zip
+
+The zoo's generators, which differ in how they upsample: Frechet distance, losses, checkerboard energy and comb of their fine detail, and
+their fine detail itself, beside CIFAR-10's test pictures. Reads experiments/results/gan_training.csv, writes
+experiments/results/resize_modes.csv, docs/resize_modes.png and the table of docs/studies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from pathlib import Path
+from statistics import fmean, stdev
+
+import torch
+from matplotlib.figure import Figure
+from tables import DOCS, RESULTS, markdown_table, put_table
+from train_classifier import read_split
+from train_gan import RESULTS as TRAINING
+from train_gan import crops, distance, judge_of
+from trained_generators import BLUE, GENERATORS, GREY, ORANGE, PERIOD, SAMPLES, pictures_of, trained, weights_of
+
+from featvis.estimates import Estimate
+from featvis.files import write_text
+from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
+from featvis.plots import save_figure
+
+TABLE = RESULTS / "resize_modes.csv"
+FIGURE = DOCS / "resize_modes.png"
+DRAWS = 3
+"""Draws of 5,000 samples each, whose distances give an error."""
+
+COLOURS = {"nearest": BLUE, "bilinear": ORANGE}
+COMMON_STEPS = 1000
+"""Steps of the seeds that were trained for less time."""
+
+LAST_STEPS = 500
+"""Steps at the end of training over which losses are averaged."""
+
+COLUMNS = {
+    "distance": ("Frechet distance", 3),
+    "over_seeds": ("over seeds, 1000 steps", 2),
+    "discriminator_loss": ("discriminator's loss", 4),
+    "generator_loss": ("generator's loss", 4),
+    "E(2)": ("E(2)", 4),
+    "E of exactly 4": ("E of exactly 4", 4),
+    "S(2)": ("S(2)", 4),
+    "S(4)": ("S(4)", 4),
+    "high_frequency_share": ("high-frequency share", 4),
+    "fine_detail": ("power above 1/4 cycle", 4),
+}
+"""What is measured: its title, and the digits shown. distance: of seed 0, with the error over draws of samples; losses: over the last 500
+steps; what was measured of no generator has no column."""
+
+
+def training_log() -> list[dict[str, str]]:
+    with TRAINING.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def distances_of_seeds(log: list[dict[str, str]], name: str) -> list[float]:
+    """The distance after as many steps as all seeds have, of each seed."""
+    return [float(row["distance"]) for row in log if (row["pair"], row["step"]) == (name, str(COMMON_STEPS))]
+
+
+def mean_of(values: list[float]) -> Estimate:
+    return Estimate(fmean(values), stdev(values) / math.sqrt(len(values)))
+
+
+def of_pictures(audit: PictureAudit) -> dict[str, Estimate]:
+    """What the pictures alone tell."""
+    detail = audit.high_passed
+    return {
+        "E(2)": detail.energy[2],
+        "E of exactly 4": detail.exact_periods[4],
+        "S(2)": detail.signed_comb[2],
+        "S(4)": detail.signed_comb[4],
+        "high_frequency_share": audit.raw.high_frequency_share,
+        "fine_detail": Estimate(fine_detail(audit), None),
+    }
+
+
+def of_training(log: list[dict[str, str]], name: str) -> dict[str, Estimate]:
+    """Means of both losses over the last steps, with errors from the log's rows, which are means over 50 steps each."""
+    own = [row for row in log if (row["pair"], row["seed"]) == (name, "0")]
+    last = int(own[-1]["step"]) - LAST_STEPS
+    return {
+        column: mean_of([float(row[column]) for row in own if int(row["step"]) > last])
+        for column in ("discriminator_loss", "generator_loss")
+    }
+
+
+def figure_of(log: list[dict[str, str]], audits: dict[str, PictureAudit], real: PictureAudit) -> Figure:
+    """Distance and the discriminator's loss over training, and power by frequency relative to real pictures; the two modes in colour."""
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for name in sorted(audits, key=lambda name: name in COLOURS):
+        colour, width = COLOURS.get(name, GREY), 2.0 if name in COLOURS else 0.8
+        for seed in sorted(
+            {row["seed"] for row in log if row["pair"] == name and (name in COLOURS or row["seed"] == "0")}
+        ):
+            label = name if name in COLOURS and seed == "0" else "_"
+            for axes, column in zip(panels, ("distance", "discriminator_loss"), strict=False):
+                own = [row for row in log if (row["pair"], row["seed"]) == (name, seed) and row[column]]
+                points = [(int(row["step"]), float(row[column])) for row in own]
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=width, label=label)
+        panels[2].plot(*zip(*power_beside(audits[name], real), strict=True), color=colour, linewidth=width)
+    panels[0].plot([], [], color=GREY, linewidth=0.8, label="the other generators")
+    panels[0].legend(frameon=False)
+    panels[0].set_title("Frechet distance")
+    panels[1].set_title("The discriminator's hinge loss")
+    panels[2].set_title("Power of samples over that of CIFAR-10")
+    panels[2].set_yscale("log")
+    panels[2].axhline(1, color="black", linewidth=0.6)
+    panels[2].set_xlabel("cycles per pixel")
+    for axes in panels[:2]:
+        axes.set_xlabel("step")
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    test_pictures, _ = read_split(arguments.archive, "test")
+    judge = judge_of(test_pictures)
+    real = measure_pictures(crops(test_pictures[:SAMPLES], torch.Generator().manual_seed(0)).contiguous(), PERIOD)
+    log, audits, found = training_log(), {}, {"CIFAR-10": of_pictures(real)}
+    for name in sorted(GENERATORS, key=lambda name: list(COLOURS).index(name) if name in COLOURS else len(COLOURS)):
+        if weights := weights_of(name):
+            generator = trained(name, weights)
+            audits[name] = measure_pictures(pictures_of(generator, SAMPLES), PERIOD)
+            draws = [distance(judge, generator, seed) for seed in range(DRAWS)]
+            seeds = distances_of_seeds(log, name)
+            over_seeds = {"over_seeds": mean_of(seeds)} if len(seeds) > 1 else {}
+            print(f"{name}: {seeds} after {COMMON_STEPS} steps")
+            found[name] = {
+                "distance": mean_of(draws),
+                **over_seeds,
+                **of_training(log, name),
+                **of_pictures(audits[name]),
+            }
+            print(name, {key: round(estimate.value, 4) for key, estimate in found[name].items()}, flush=True)
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(("generator", "quantity", "value", "error"))
+    for name, estimates in found.items():
+        writer.writerows(
+            (name, key, f"{value:.6g}", error and f"{error:.3g}") for key, (value, error) in estimates.items()
+        )
+    for name, audit in audits.items():
+        ratios = power_beside(audit, real)
+        writer.writerows(
+            (name, f"power over CIFAR-10 at {frequency:.3f}", f"{ratio:.4g}", "") for frequency, ratio in ratios
+        )
+    write_text(TABLE, table.getvalue())
+
+    def cell(estimate: Estimate | None, digits: int) -> str:
+        if estimate is None:
+            return ""
+        return f"{estimate.value:.{digits}f}" + (
+            f" ± {estimate.error:.{digits}f}" if estimate.error is not None else ""
+        )
+
+    columns = {key: column for key, column in COLUMNS.items() if any(key in estimates for estimates in found.values())}
+    lines = [
+        (name, *(cell(found[name].get(key), digits) for key, (_, digits) in columns.items()))
+        for name in (*audits, "CIFAR-10")
+    ]
+    header = ("generator", *(title for title, _ in columns.values()))
+    put_table(DOCS / "studies.md", "resize-modes", markdown_table(header, lines))
+    save_figure(figure_of(log, audits, real), FIGURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Is the checkerboard of trained generators stronger where colours are strong, as the article observed?
+
+    python experiments/strong_colours.py cifar10_jpeg.zip
+
+Patches of 12 x 12 pixels, inside the samples of the zoo's generators, by how far their mean colour is from the mean colour of all: the
+root mean square of the comb of period 4 in their fine detail, absolute and relative to that detail, after tanh and before, with a comb of
+period 3, which no layer makes, as the control. Writes experiments/results/strong_colours.csv, docs/strong_colours.png and the table of
+docs/studies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from tables import DOCS, RESULTS, markdown_table, put_table
+from torch import Tensor
+from train_classifier import read_split
+from train_gan import LATENT, crops
+from trained_generators import GENERATORS, SAMPLES, trained, weights_of
+
+from featvis.energy import fold
+from featvis.estimates import Estimate
+from featvis.files import write_text
+from featvis.gan import high_pass
+from featvis.plots import save_figure
+from featvis.zoo.generators import Generator
+
+TABLE = RESULTS / "strong_colours.csv"
+FIGURE = DOCS / "strong_colours.png"
+BORDER, PATCH, BINS, GROUPS = 4, 12, 8, 32
+"""Pixels left out on each side, side of a patch, classes of equal size by colour, groups of pictures for the jackknife."""
+
+GREY_LEVELS = 127.5
+"""In a unit of a picture that runs from -1 to 1."""
+
+COLOURS = {
+    "deconv3": "#d55e00", "deconv4": "#e69f00", "deconv3-last": "#cc79a7", "subpixel": "#f0e442",
+    "icnr": "#56b4e9", "nearest": "#0072b2", "bilinear": "#009e73", "CIFAR-10": "#000000",
+}  # fmt: skip
+"""Okabe and Ito's, for every kind of colour vision; generators without one are in the table alone."""
+
+
+class Patches(NamedTuple):
+    """By picture and patch, (N, 4): distance of the mean colour from that of all, squared comb by period, and power of the detail."""
+
+    colour: Tensor
+    combs: dict[int, Tensor]
+    detail: Tensor
+
+
+def squared_comb(patches: Tensor, period: int, removed: int = 0) -> Tensor:
+    """Mean square of a comb of this period without bias: white noise gives 0 on average.
+
+    patches: (..., C, H, W), both sides multiples of the period; removed: degrees of freedom taken off them before. Returns (...): the
+    variance between phases, less the part of it that the variance within phases leads one to expect, as in an analysis of variance; the
+    mean over channels.
+    """
+    samples, phases = patches.shape[-2] * patches.shape[-1], period**2
+    centred = patches - patches.mean((-2, -1), keepdim=True)
+    between = fold(centred, period, period).square().mean((-2, -1))
+    within = (centred.square().mean((-2, -1)) - between) * samples / (samples - phases - removed)
+    return (between - within * (phases - 1) / samples).mean(-1)
+
+
+def patches_of(pictures: Tensor) -> Patches:
+    """What is measured of pictures (N, C, H, W), in grey levels."""
+    pictures = pictures.double() * GREY_LEVELS
+    inside = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+
+    def cut(values: Tensor) -> Tensor:
+        tiles = values[inside].unfold(-2, PATCH, PATCH).unfold(-2, PATCH, PATCH)
+        return tiles.flatten(2, 3).transpose(1, 2)
+
+    means = cut(pictures).mean((-2, -1))
+    detail = cut(high_pass(pictures))
+    # A comb of period 4 would count as noise in windows of 3, so that is taken off first.
+    comb = fold(detail, 4, 4)
+    rest = detail - comb.repeat(*(1,) * (comb.ndim - 2), PATCH // 4, PATCH // 4)
+    return Patches(
+        colour=(means - means.mean((0, 1))).square().mean(-1).sqrt(),
+        combs={2: squared_comb(detail, 2), 3: squared_comb(rest, 3, removed=15), 4: squared_comb(detail, 4)},
+        detail=detail.var((-2, -1)).mean(-1),
+    )
+
+
+def root_ratio(numerator: Tensor, denominator: Tensor, chosen: Tensor) -> Estimate:
+    """The root of the ratio of two sums over the chosen patches, and its error from groups of pictures; the sign of the ratio is kept.
+
+    All (N, patches). The error is the delete-a-group jackknife of the ratio, to first order through the root.
+    """
+    groups = torch.arange(len(chosen)) % GROUPS
+    sums = [
+        torch.zeros(GROUPS, dtype=torch.float64).index_add_(0, groups, (values * chosen).sum(1))
+        for values in (numerator, denominator)
+    ]
+    above, below = (part.sum() for part in sums)
+    ratio = float(above / below)
+    without = (above - sums[0]) / (below - sums[1])
+    error = float(((without - without.mean()).square().sum() * (GROUPS - 1) / GROUPS).sqrt())
+    root = math.copysign(math.sqrt(abs(ratio)), ratio)
+    return Estimate(root, error / max(2 * abs(root), math.sqrt(error)))
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Estimate:
+    """Spearman's, with the error from groups of pictures."""
+
+    def correlation(chosen: Tensor) -> float:
+        ranks = [values[chosen].flatten().argsort().argsort().double() for values in (first, second)]
+        return float(torch.corrcoef(torch.stack(ranks))[0, 1])
+
+    groups = torch.arange(len(first)) % GROUPS
+    without = torch.tensor([correlation(groups != group) for group in range(GROUPS)], dtype=torch.float64)
+    error = ((without - without.mean()).square().sum() * (GROUPS - 1) / GROUPS).sqrt()
+    return Estimate(correlation(groups >= 0), float(error))
+
+
+def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, object]]:
+    """A row for each class of colours and each period."""
+    limits = torch.quantile(
+        patches.colour.flatten()[:: max(1, patches.colour.numel() // 2**20)], torch.linspace(0, 1, BINS + 1).double()
+    )
+    classes = torch.bucketize(patches.colour, limits[1:-1])
+    ones = torch.ones_like(patches.colour)
+    rows: list[dict[str, object]] = []
+    for number in range(BINS):
+        chosen = (classes == number).double()
+        colour = float((patches.colour * chosen).sum() / chosen.sum())
+        for period, comb in patches.combs.items():
+            absolute, relative = root_ratio(comb, ones, chosen), root_ratio(comb, patches.detail, chosen)
+            numbers = (*absolute, *relative)
+            rows.append(
+                {
+                    "generator": name,
+                    "stage": stage,
+                    "colour_class": number + 1,
+                    "colour_distance": f"{colour:.2f}",
+                    "period": period,
+                }
+                | dict(
+                    zip(
+                        ("comb", "comb_error", "relative", "relative_error"),
+                        (f"{value:.4f}" for value in numbers),
+                        strict=True,
+                    )
+                )
+            )
+    return rows
+
+
+@torch.no_grad()
+def before_tanh(generator: Generator, count: int) -> Tensor:
+    """The samples that `featvis.gan` measures, before they are bounded."""
+    latents = torch.randn(count, LATENT, generator=torch.Generator().manual_seed(0))
+    return torch.cat([generator.before_tanh(batch) for batch in latents.split(250)])
+
+
+def figure_of(rows: list[dict[str, object]]) -> Figure:
+    """The comb of period 4 by colour, absolute, relative and before tanh."""
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    panels = figure.subplots(1, 3)
+    kinds = (
+        ("pictures", "comb", "comb of period 4, grey levels"),
+        ("pictures", "relative", "relative to the fine detail"),
+        ("before tanh", "comb", "before tanh, in the same units"),
+    )
+    for axes, (stage, column, title) in zip(panels, kinds, strict=True):
+        for name, colour in COLOURS.items():
+            own = [row for row in rows if (row["generator"], row["stage"], row["period"]) == (name, stage, 4)]
+            if own:
+                places, values, errors = (
+                    [float(str(row[key])) for row in own] for key in ("colour_distance", column, f"{column}_error")
+                )
+                axes.errorbar(places, values, errors, color=colour, marker="o", markersize=4, capsize=2, label=name)
+        axes.set_title(title, fontsize=10)
+        axes.axhline(0, color="#999999", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("distance of a patch's colour from the mean colour, grey levels", fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS), frameon=False)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    real = crops(read_split(arguments.archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
+    sets = {("CIFAR-10", "pictures"): real}
+    for name in GENERATORS:
+        if weights := weights_of(name):
+            linear = before_tanh(trained(name, weights), SAMPLES)
+            sets[name, "pictures"], sets[name, "before tanh"] = linear.tanh(), linear
+    rows: list[dict[str, object]] = []
+    lines = []
+    for (name, stage), pictures in sets.items():
+        patches = patches_of(pictures)
+        rows += (own := rows_of(name, stage, patches))
+        correlation = rank_correlation(patches.colour, patches.combs[4])
+
+        def ends(period: int, column: str, digits: int, own: list[dict[str, object]] = own) -> list[str]:
+            found = [row for row in own if row["period"] == period]
+            pairs = ((float(str(row[column])), float(str(row[f"{column}_error"]))) for row in (found[0], found[-1]))
+            return [f"{value:.{digits}f} ± {error:.{digits}f}" for value, error in pairs]
+
+        shown = [*ends(4, "comb", 2), *ends(4, "relative", 3), *ends(3, "comb", 2)]
+        lines.append((name, stage, *shown, f"{correlation.value:.3f} ± {correlation.error:.3f}"))
+        print(*lines[-1], flush=True)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(TABLE, table.getvalue())
+    header = ("generator", "measured in", "comb(4), weak colours", "strong", "relative, weak", "strong",
+              "comb(3), weak", "strong", "rank correlation")  # fmt: skip
+    put_table(DOCS / "studies.md", "strong-colours", markdown_table(header, lines))
+    save_figure(figure_of(rows), FIGURE)
+
+
+if __name__ == "__main__":
+    main()

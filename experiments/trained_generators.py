@@ -1,0 +1,233 @@
+"""What does training do to the checkerboard of a generator's pictures, by how it upsamples?
+
+    python experiments/trained_generators.py cifar10_jpeg.zip --more build/gan,build/gan-1,build/gan-2
+
+The pictures of the zoo's generators with random weights (16 networks each) and trained, and CIFAR-10's test pictures, shifted at random:
+checkerboard energy E and signed comb S by period, of the pictures minus their 3x3 blur. --more names folders of experiments/train_gan.py
+with other seeds, steps or discriminators. Writes experiments/results/trained_generators.csv, docs/trained_generators.png and the table of
+docs/studies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from tables import DOCS, RESULTS, markdown_table, put_table
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+from train_classifier import read_split
+from train_gan import LATENT, PAIRS, crops, make_generator, samples_of
+
+from featvis.checkpoints import load_strictly, read_checkpoint, read_metadata
+from featvis.estimates import Estimate
+from featvis.files import write_text
+from featvis.gan import PictureAudit, measure_pictures
+from featvis.plots import save_figure
+from featvis.zoo.cards import WEIGHTS
+from featvis.zoo.generators import Generator, draw_weights
+
+TABLE = RESULTS / "trained_generators.csv"
+FIGURE = DOCS / "trained_generators.png"
+GENERATORS = [pair for pair, (upsampling, _) in PAIRS.items() if pair == upsampling]
+"""By how they upsample; each was trained against the same discriminator."""
+
+PERIOD, SAMPLES, NETWORKS, NETWORK_SAMPLES = 4, 4096, 16, 256
+COLUMNS = ("generator", "weights", "steps", "seed", "period", "energy", "energy_error", "exact", "exact_error", "comb",
+           "comb_error", "control_3", "control_3_error", "chance")  # fmt: skip
+SHOWN = 3
+ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#999999"
+
+
+def weights_of(name: str) -> Path | None:
+    """The file of one of the zoo's generators; None where there is none."""
+    weights = WEIGHTS / f"generator-{name}.safetensors"
+    return weights if weights.exists() else None
+
+
+def trained(name: str, weights: Path) -> Generator:
+    """A generator of the zoo with weights of a file, in eval mode."""
+    generator = make_generator(name)
+    load_strictly(generator, read_checkpoint(weights), str(weights))
+    return generator.eval()
+
+
+def steps_and_seed(weights: Path) -> tuple[int, int]:
+    """Of the training, as train_gan.py wrote it beside the weights."""
+    found = re.search(r"(\d+) steps, seed (\d+)", read_metadata(weights)["recipe"])
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
+def random(name: str, seed: int) -> Generator:
+    """The generator as before training, its batch norms at the statistics of its own features."""
+    generator = make_generator(name)
+    draw_weights(generator, torch.Generator().manual_seed(seed))
+    latents = torch.randn(4, NETWORK_SAMPLES, LATENT, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        update_bn(latents, generator)
+    return generator.eval()
+
+
+def pictures_of(generator: Generator, count: int, seed: int = 0) -> Tensor:
+    return torch.cat(list(samples_of(generator, count, seed)))
+
+
+def networks(more: list[Path]) -> Iterator[tuple[str, str, Path]]:
+    """Name, upsampling and weights of every trained generator: the zoo's, and those of the folders with other seeds, steps or opponents."""
+    for pair, (upsampling, _) in PAIRS.items():
+        shipped = weights_of(pair) if pair in GENERATORS else None
+        files = [file for folder in more if (file := folder / pair / "generator.safetensors").exists()]
+        label = pair if pair in GENERATORS else f"{upsampling}, against {pair}"
+        distinct = {steps_and_seed(file): file for file in [*files, *([shipped] if shipped else [])]}
+        yield from ((label, upsampling, file) for file in distinct.values())
+
+
+def rows_of(name: str, weights: str, steps: int, seed: int, audit: PictureAudit) -> list[dict[str, object]]:
+    """A row for each period, of the fine detail."""
+    detail = audit.high_passed
+    rows: list[dict[str, object]] = []
+    for period, energy in detail.energy.items():
+        estimates = (energy, detail.exact_periods[period], detail.signed_comb[period], detail.controls[3])
+        numbers = [f"{number:.5g}" for estimate in estimates for number in estimate]
+        row = (name, weights, steps, seed, period, *numbers, f"{audit.verdict.chances[period]:.4f}")
+        rows.append(dict(zip(COLUMNS, row, strict=True)))
+    return rows
+
+
+def measure(archive: Path, more: list[Path]) -> list[dict[str, object]]:
+    real = crops(read_split(archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
+    rows = rows_of("CIFAR-10", "real", 0, 0, measure_pictures(real, PERIOD))
+    for name in GENERATORS:
+        for seed in range(NETWORKS):
+            pictures = pictures_of(random(name, seed), NETWORK_SAMPLES)
+            rows += rows_of(name, "random", 0, seed, measure_pictures(pictures, PERIOD))
+    for label, upsampling, weights in networks(more):
+        pictures = pictures_of(trained(upsampling, weights), SAMPLES)
+        rows += rows_of(label, "trained", *steps_and_seed(weights), measure_pictures(pictures, PERIOD))
+        print(*rows[-2].values(), *rows[-1].values(), flush=True)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(TABLE, table.getvalue())
+    return rows
+
+
+def kinds_of(rows: list[dict[str, object]]) -> list[tuple[str, str, int]]:
+    """Generators, kinds of weights and steps of training that were measured, other opponents and CIFAR-10 last."""
+    kinds = dict.fromkeys((str(row["generator"]), str(row["weights"]), int(str(row["steps"]))) for row in rows)
+    order = [*GENERATORS, *sorted(name for name, *_ in kinds if " against " in name), "CIFAR-10"]
+    return sorted(kinds, key=lambda kind: (order.index(kind[0]), kind[2]))
+
+
+def over_networks(rows: list[dict[str, object]], kind: tuple[str, str, int], period: int, column: str) -> Estimate:
+    """The mean over networks and its standard error; over samples, where there is one network alone."""
+    found = [row for row in rows if (row["generator"], row["weights"], row["steps"], row["period"]) == (*kind, period)]
+    values = torch.tensor([float(str(row[column])) for row in found], dtype=torch.float64)
+    if len(values) == 1:
+        return Estimate(float(values), float(str(found[0][f"{column}_error"])))
+    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
+
+
+def shown(estimate: Estimate, digits: int = 4) -> str:
+    error = "" if estimate.error is None else f" ± {estimate.error:.{digits}f}"
+    return f"{estimate.value:.{digits}f}{error}"
+
+
+def table_of(rows: list[dict[str, object]]) -> str:
+    """Means over networks of the fine detail's numbers; a line for each generator, random and trained."""
+    header = (
+        "generator",
+        "weights",
+        "sets of pictures",
+        "E(2)",
+        "of exactly 4",
+        "S(2)",
+        "S(4)",
+        "control E(3)",
+        "period stands out",
+    )
+    lines = []
+    for kind in kinds_of(rows):
+        name, weights, steps = kind
+        found = [row for row in rows if (row["generator"], row["weights"], row["steps"]) == kind]
+        chances: Mapping[int, list[float]] = {
+            period: [float(str(row["chance"])) for row in found if row["period"] == period] for period in (2, 4)
+        }
+        out = ", ".join(f"{period} in {sum(chance <= 0.01 for chance in chances[period])}" for period in chances)
+        numbers = [
+            over_networks(rows, kind, period, column)
+            for period, column in ((2, "energy"), (4, "exact"), (2, "comb"), (4, "comb"), (4, "control_3"))
+        ]
+        label = f"{weights}, {steps} steps" if weights == "trained" else weights
+        lines.append((name, label, len(found) // 2, *(shown(number) for number in numbers), out))
+    return markdown_table(header, lines)
+
+
+def figure_of(rows: list[dict[str, object]]) -> Figure:
+    """Samples of each generator, then energy and comb by period, random and trained."""
+    kinds = kinds_of(rows)
+    longest = {name: steps for name, weights, steps in sorted(kinds, key=lambda kind: kind[2]) if weights == "trained"}
+    names = [name for name in GENERATORS if name in longest]
+    figure = Figure(figsize=(11, 9.5), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 2.1))
+    grid = above.subplots(SHOWN, len(names), squeeze=False)
+    for column, name in zip(grid.T, names, strict=True):
+        weights = weights_of(name)
+        assert weights is not None
+        for axes, picture in zip(column, pictures_of(trained(name, weights), SHOWN, seed=5), strict=True):
+            axes.imshow((picture / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes.set_axis_off()
+        column[0].set_title(name, fontsize=9)
+    above.suptitle("Samples after training (32 x 32 pixels, the same latent values in each row)", fontsize=10)
+    panels = list(below.subplots(2, 2, sharex=True).flat)
+    panel_kinds = (
+        ("energy", 2, "E(2)"),
+        ("exact", 4, "E of exactly period 4"),
+        ("comb", 2, "S(2)"),
+        ("comb", 4, "S(4)"),
+    )
+    for axes, (column, period, title) in zip(panels, panel_kinds, strict=True):
+        for weights, colour, marker, shift in (("random", ORANGE, "s", -0.12), ("trained", BLUE, "o", 0.12)):
+            found = [
+                over_networks(rows, (name, weights, longest[name] if weights == "trained" else 0), period, column)
+                for name in names
+            ]
+            places = [place + shift for place in range(len(names))]
+            axes.errorbar(
+                places, [each.value for each in found], [each.error or 0 for each in found],
+                fmt=marker, color=colour, markersize=5, capsize=3, label=f"{weights} weights",
+            )  # fmt: skip
+        real = over_networks(rows, ("CIFAR-10", "real", 0), period, column)
+        axes.axhline(real.value, color=GREY, linewidth=1, label="CIFAR-10")
+        linear = 1e-3 if column != "comb" else 1e-2
+        axes.set_yscale("symlog", linthresh=linear)
+        axes.set_ylim(-3 * linear, 1)
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(range(len(names)), names, rotation=25, ha="right")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[1].legend(fontsize=8, loc="upper right", ncols=3)
+    below.supylabel("of the pictures minus their 3 x 3 blur", fontsize=10)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--more", default="", help="Comma-separated folders of train_gan.py.")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = measure(arguments.archive, [Path(folder) for folder in arguments.more.split(",") if folder])
+    put_table(DOCS / "studies.md", "trained-generators", table_of(rows))
+    save_figure(figure_of(rows), FIGURE)
+
+
+if __name__ == "__main__":
+    main()
