@@ -164,11 +164,11 @@ def draw(result: dict[str, Any]) -> Figure:
         place.plot([int(key) for key in rows], [row["ratio"] for row in rows.values()], "o-")
         place.axhline(1, color="0.6", linewidth=0.8)
         place.set_xscale("log", base=2)
-        place.set(xlabel=label, ylabel="gradient / two inferences", ylim=(0, None))
+        place.set(xlabel=label, ylabel="gradient / two inferences", ylim=(0, 1.4))
     rows = result["pictures"]
     axes[2].plot([int(key) for key in rows], [row["peak_mib"] for row in rows.values()], "o-")
     axes[2].set_xscale("log")
-    axes[2].set(xlabel="pictures in an audit", ylabel="peak memory, MiB", ylim=(0, None))
+    axes[2].set(xlabel="pictures in an audit", ylabel="peak memory, MiB", ylim=(0, 700))
     return figure
 
 
