@@ -25,6 +25,7 @@ ZOO: dict[str, Card] = {
     "twin-k4s2": twin("k4s2", "4x4 stride-2 convolution"),
     "twin-max2": twin("max2", "3x3 convolution, 2x2 max-pooling"),
     "twin-max3": twin("max3", "3x3 convolution, 3x3 stride-2 max-pooling"),
+    "twin-l2": twin("l2", "3x3 convolution, 2x2 L2 pooling"),
     "generator-deconv3": generator("deconv3", "last two: 3x3 stride-2 transposed convolution"),
     "generator-deconv4": generator("deconv4", "last two: 4x4 stride-2 transposed convolution"),
     "generator-deconv3-last": generator("deconv3-last", "last one: 3x3 stride-2 transposed convolution"),
