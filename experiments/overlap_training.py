@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,14 +23,13 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from torch import Tensor, nn
 from train_classifier import read_split
 from zoo_audit import energies_of, mean_over, rolled, some
 
 from featvis.checkpoints import load_strictly, read_checkpoint
 from featvis.estimates import Estimate
-from featvis.files import write_text
 from featvis.models import Model
 from featvis.plots import save_figure
 from featvis.predict import predict
@@ -105,10 +102,7 @@ def measured_shuffled(network: nn.Module, twin: str, pictures: Tensor, shuffle: 
 
 def measure_all(folder: Path, pictures: Tensor) -> list[dict[str, str]]:
     """A row for each snapshot and shuffle; written as they come, those that are there already are kept."""
-    rows: list[dict[str, str]] = []
-    if TABLE.exists():
-        with TABLE.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_rows(TABLE)
     done = {tuple(row[name] for name in COLUMNS[:5]) for row in rows}
     for recipe, twin, seed, epoch, path in snapshots(folder):
         for shuffle in SHUFFLES:
@@ -120,11 +114,7 @@ def measure_all(folder: Path, pictures: Tensor) -> list[dict[str, str]]:
             values = measured_shuffled(network, twin, pictures, change) if change else measured(network, twin, pictures)
             rows.append(dict(zip(COLUMNS, (*key, *(f"{value:.6f}" for value in values)), strict=True)))
             print(rows[-1], flush=True)
-            text = io.StringIO()
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            write_text(TABLE, text.getvalue())
+            write_rows(TABLE, COLUMNS, rows)
     return rows
 
 

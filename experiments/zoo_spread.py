@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import statistics
 from pathlib import Path
 
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from torch import Tensor
 from train_classifier import LOG, WEIGHTS, accuracy, read_split
 from zoo_audit import PICTURES, energies_of, mean_over, rolled, some
 
 from featvis.checkpoints import load_strictly, read_checkpoint
-from featvis.files import write_text
 from featvis.models import Model
 from featvis.zoo import ZOO
 from featvis.zoo.classifiers import DOWNSAMPLING
@@ -43,10 +41,7 @@ def measured(folder: Path, twin: str, data: tuple[Tensor, Tensor], pictures: Ten
 
 def measure_all(trained: Path, data: tuple[Tensor, Tensor]) -> list[dict[str, str]]:
     """A row for each trained twin and seed."""
-    rows: list[dict[str, str]] = []
-    if TABLE.exists():
-        with TABLE.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_rows(TABLE)
     done = {(row["twin"], row["seed"]) for row in rows}
     pictures = rolled(some(data[0], PICTURES))
     for twin in DOWNSAMPLING:
@@ -57,11 +52,7 @@ def measure_all(trained: Path, data: tuple[Tensor, Tensor]) -> list[dict[str, st
             epochs, *values = measured(folder, twin, data, pictures)
             rows.append(dict(zip(COLUMNS, (twin, seed, str(epochs), *(f"{v:.6f}" for v in values)), strict=True)))
             print(rows[-1], flush=True)
-            text = io.StringIO()
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            write_text(TABLE, text.getvalue())
+            write_rows(TABLE, COLUMNS, rows)
     return rows
 
 
