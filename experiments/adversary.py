@@ -12,21 +12,18 @@ table of docs/studies.md.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 from train_classifier import augment, read_split
 
 from featvis.energy import CheckerboardEnergy, Energies, fold
 from featvis.estimates import Estimate
-from featvis.files import write_text
 from featvis.models import Model, load_model
 from featvis.modules import copy_module
 from featvis.plots import save_figure
@@ -34,6 +31,9 @@ from featvis.preparation import prepare_network
 from featvis.tracing import trace
 from featvis.zoo import ZOO
 from featvis.zoo.classifiers import DOWNSAMPLING
+
+TABLE = RESULTS / "adversary.csv"
+COLUMNS = ("twin", "weights", "what", "at", "value", "error")
 
 PICTURES, RANKING, SIDE, STRIDE = 500, 512, 32, 8
 """Pictures attacked, others that rank the phases, their side and the total stride in pixels."""
@@ -61,9 +61,11 @@ PERIODS = (2, 4, 8)
 LEAST = 0.05
 """What a gradient is equalised by is at least this, relative to the mean."""
 
-
 Found = dict[tuple[str, float], Estimate]
 """Measured values of a network, by what and at what."""
+
+Networks = dict[tuple[str, str], Found]
+"""By twin and weights."""
 
 
 def trained_twins() -> dict[str, Model]:
@@ -237,7 +239,7 @@ STYLES = dict(zip(DOWNSAMPLING, zip(COLOURS, MARKERS, strict=True), strict=True)
 """A colour and a marker for each twin."""
 
 
-def figure(everything: dict[tuple[str, str], Found]) -> Figure:
+def figure(everything: Networks) -> Figure:
     """Success by pixels, attacked phases, what the phases give the adversary, and success against unevenness; open: random weights."""
     drawn = Figure(figsize=(13, 10), layout="constrained")
     (by_pixels, phases), (quarters, between) = drawn.subplots(2, 2)
@@ -300,7 +302,7 @@ def figure(everything: dict[tuple[str, str], Found]) -> Figure:
     return drawn
 
 
-COLUMNS: dict[str, tuple[str, float]] = {
+SHOWN: dict[str, tuple[str, float]] = {
     "E(8)": ("E", 8),
     "participation": ("participation", 0),
     "fooled by 1 pixel": ("gradient", 1),
@@ -322,18 +324,36 @@ def cell(found: Found, what: tuple[str, float]) -> str:
     return f"{found[what].value:.{digits}f} ± {found[what].error:.{digits}f}" if what in found else ""
 
 
-def table(everything: dict[tuple[str, str], Found]) -> str:
+def rows_of(network: tuple[str, str], found: Found) -> list[dict[str, str]]:
+    """A row for each value of one network."""
+    return [
+        dict(zip(COLUMNS, (*network, what, f"{at:g}", f"{value:.5f}", f"{error:.5f}"), strict=True))
+        for (what, at), (value, error) in found.items()
+    ]
+
+
+def networks_of(rows: list[dict[str, str]]) -> Networks:
+    """The values that rows tell."""
+    everything: Networks = {}
+    for row in rows:
+        found = everything.setdefault((row["twin"], row["weights"]), {})
+        found[row["what"], float(row["at"])] = Estimate(float(row["value"]), float(row["error"]))
+    return everything
+
+
+def table(rows: list[dict[str, str]]) -> str:
     """A line for each network, and the rank correlation of each column with E(8) over the trained twins."""
-    lines = [[*key, *(cell(found, what) for what in COLUMNS.values())] for key, found in everything.items()]
+    everything = networks_of(rows)
+    lines = [[*key, *(cell(found, what) for what in SHOWN.values())] for key, found in everything.items()]
     trained = [found for (_, weights), found in everything.items() if weights == "trained"]
     if len(trained) > 3:
         energies = [found["E", STRIDE].value for found in trained]
         cells = []
-        for what in list(COLUMNS.values())[1:]:
+        for what in list(SHOWN.values())[1:]:
             correlation, chance = rank_correlation(energies, [found[what].value for found in trained])
             cells.append(f"{correlation:+.2f} (p = {chance:.2f})")
         lines.append(["rank correlation with E(8)", "trained", "", *cells])
-    return markdown_table(["twin", "weights", *COLUMNS], lines)
+    return markdown_table(["twin", "weights", *SHOWN], lines)
 
 
 def main() -> None:
@@ -355,29 +375,24 @@ def main() -> None:
         flush=True,
     )
     chosen = RANKING + right.nonzero()[:PICTURES, 0]
-    everything: dict[tuple[str, str], Found] = {}
+    rows: list[dict[str, str]] = []
     for name, victim in victims.items():
-        everything[name, "trained"] = measure(victim, pixels[chosen], classes[chosen], SPARSE, max(BUDGETS))
-        print(table(everything).splitlines()[2:][-1], flush=True)
+        found = measure(victim, pixels[chosen], classes[chosen], SPARSE, max(BUDGETS))
+        rows += rows_of((name, "trained"), found)
+        print(name, *(cell(found, what) for what in SHOWN.values()), flush=True)
     for name in DOWNSAMPLING:
-        if f"twin-{name}" not in ZOO:
-            continue
         model = load_model(f"zoo:twin-{name}", "none")
         with torch.no_grad():
             decisions = torch.cat([model.module(model.normalise(part)).argmax(1) for part in pixels.split(PICTURES)])
         victim = Victim(model, pixels[:RANKING], decisions[:RANKING])
         few = slice(RANKING, RANKING + FEWER)
         attacks = ("gradient", "best quarter", "worst quarter")
-        everything[name, "random"] = measure(victim, pixels[few], decisions[few], attacks, LOWER)
-        print(cell(everything[name, "random"], ("E", 8)), flush=True)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("twin", "weights", "what", "at", "value", "error"))
-    for key, found in everything.items():
-        writer.writerows((*key, *what, f"{value:.5f}", f"{error:.5f}") for what, (value, error) in found.items())
-    write_text(RESULTS / "adversary.csv", text.getvalue())
-    put_table(DOCS / "studies.md", "adversary", table(everything))
-    save_figure(figure(everything), DOCS / "adversary.png")
+        found = measure(victim, pixels[few], decisions[few], attacks, LOWER)
+        rows += rows_of((name, "random"), found)
+        print(name, cell(found, ("E", STRIDE)), flush=True)
+    write_rows(TABLE, COLUMNS, rows)
+    put_table(DOCS / "studies.md", "adversary", table(rows))
+    save_figure(figure(networks_of(rows)), DOCS / "adversary.png")
 
 
 if __name__ == "__main__":

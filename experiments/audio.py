@@ -9,9 +9,7 @@ the table of docs/studies.md.
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 
 from featvis.energy import fold
 from featvis.estimates import Estimate, squared_mean
-from featvis.files import write_text
 from featvis.layers import ResizeConv1d, SmoothHold1d, SmoothingDeconv1d, SubPixelConv1d, icnr_
 from featvis.overlap import Stage, energies_by_period
 from featvis.plots import save_figure
 
+TABLE = RESULTS / "audio.csv"
 NETWORKS, SIGNALS = 256, 4
 """Networks of each way of upsampling, and signals of each network."""
 
@@ -266,35 +264,36 @@ def label(family: Family, variant: str) -> str:
     return variant
 
 
-def rows_of(name: str, variant: str, found: Found) -> list[list[object]]:
+def rows_of(name: str, variant: str, found: Found) -> list[dict[str, str]]:
     """A row for each period."""
     family = FAMILIES[name]
     wide, overlap = wide_combs(family, variant), overlap_energies(family, variant)
-    return [
-        [name, label(family, variant), NETWORKS, period]
-        + [f"{number:.3f}" for estimate in (level, found.control) for number in estimate]
-        + [f"{number:.4g}" for number in (*found.comb[period], wide[period], *found.energy[period], overlap[period])]
-        for period, level in zip(family.combs, found.level, strict=True)
-    ]
+    rows = []
+    for period, level in zip(family.combs, found.level, strict=True):
+        levels = [f"{number:.3f}" for estimate in (level, found.control) for number in estimate]
+        numbers = (*found.comb[period], wide[period], *found.energy[period], overlap[period])
+        cells = (name, label(family, variant), str(NETWORKS), str(period), *levels, *(f"{n:.4g}" for n in numbers))
+        rows.append(dict(zip(COLUMNS, cells, strict=True)))
+    return rows
 
 
-def table(rows: list[list[object]]) -> str:
+def table(rows: list[dict[str, str]]) -> str:
     """A line for each way of upsampling; S and E of the last layer and of the last three, closed forms in brackets."""
     lines = []
     for first, second, third in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
-        levels = [f"{float(str(row[4])):+.1f} ± {float(str(row[5])):.1f}" for row in (first, second, third)]
+        levels = [f"{float(row['level']):+.1f} ± {float(row['level_error']):.1f}" for row in (first, second, third)]
         measured = [
-            f"{plain(row[place])} ± {plain(row[place + 1])} ({plain(row[place + 2])})"
-            for place in (8, 11)
+            f"{plain(row[what])} ± {plain(row[f'{what}_error'])} ({plain(row[closed_form])})"
+            for what, closed_form in (("comb", "comb_wide_limit"), ("energy", "energy_overlap"))
             for row in (first, third)
         ]
-        lines.append([*first[:2], *levels, *measured])
+        lines.append([first["generator"], first["upsampler"], *levels, *measured])
     return markdown_table(HEADER, lines)
 
 
-def plain(number: object) -> str:
+def plain(number: str) -> str:
     """Four digits after the point, the power of ten of what is smaller, 0 for what is rounding alone."""
-    value = float(str(number))
+    value = float(number)
     if abs(value) < 1e-12:
         return "0"
     return f"{value:.4f}" if abs(value) >= 5e-5 else f"{value:.0e}"
@@ -342,16 +341,14 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
 def main() -> None:
     torch.set_num_threads(1)
     found: dict[tuple[str, str], Found] = {}
-    rows: list[list[object]] = []
+    rows: list[dict[str, str]] = []
     for name, family in FAMILIES.items():
         for variant in VARIANTS:
             found[name, variant] = measure(family, variant)
             rows += rows_of(name, variant, found[name, variant])
             for row in rows[-3:]:
-                print(*row, flush=True)
-    text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *rows])
-    write_text(RESULTS / "audio.csv", text.getvalue())
+                print(*row.values(), flush=True)
+    write_rows(TABLE, COLUMNS, rows)
     put_table(DOCS / "studies.md", "audio", table(rows))
     save_figure(figure(found), DOCS / "audio.png")
 

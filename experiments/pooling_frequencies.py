@@ -11,8 +11,6 @@ docs/pooling_frequencies.png and the table of docs/studies.md.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,18 +18,19 @@ from typing import NamedTuple
 import torch
 from adversary import mean_of, trained_twins
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 from train_classifier import augment, read_split
 
 from featvis.energy import CheckerboardEnergy, Energies
 from featvis.estimates import Estimate
-from featvis.files import write_text
 from featvis.gradients import GradientEngine
 from featvis.layers import BlurPool2d, L2Pool2d
 from featvis.models import Model, load_model
 from featvis.plots import save_figure
-from featvis.zoo import ZOO
+
+TABLE = RESULTS / "pooling_frequencies.csv"
+COLUMNS = ("downsampling", "place", "what", "value", "error")
 
 PICTURES, SEEDS, BATCH = 512, 8, 64
 CHANNELS, SIDE = 16, 64
@@ -49,6 +48,8 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 """What halves the resolution in each twin, alone; the twins of pooling have a stride-1 convolution before it."""
 
 PLACES = ("one layer", "random weights", "trained")
+QUANTITIES = {"high_frequency_share": 3, "energy": 4, "signed_comb": 3}
+"""What is measured, and the digits shown."""
 
 
 class Found(NamedTuple):
@@ -158,15 +159,26 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
     return drawn
 
 
-def table(found: dict[tuple[str, str], Found]) -> str:
-    """A line for each layer, with the three numbers in each place."""
+def rows_of(name: str, place: str, found: Found) -> list[dict[str, str]]:
+    """A row for each of the three numbers."""
+    return [
+        dict(zip(COLUMNS, (name, place, what, f"{value:.5f}", f"{error:.5f}"), strict=True))
+        for what, (value, error) in zip(QUANTITIES, found[:3], strict=True)
+    ]
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """A line for each way of downsampling, with the three numbers in each place."""
+    values = {
+        (row["downsampling"], row["place"], row["what"]): (float(row["value"]), float(row["error"])) for row in rows
+    }
     lines = []
-    for name in dict.fromkeys(name for name, _ in found):
+    for name in dict.fromkeys(row["downsampling"] for row in rows):
         cells = [name]
-        for column, digits in enumerate((3, 4, 3)):
+        for what, digits in QUANTITIES.items():
             for place in PLACES:
-                value = found[name, place][column] if (name, place) in found else None
-                cells.append("" if value is None else f"{value.value:.{digits}f} ± {value.error:.{digits}f}")
+                number = values.get((name, place, what))
+                cells.append(f"{number[0]:.{digits}f} ± {number[1]:.{digits}f}" if number else "")
         lines.append(cells)
     heads = [f"{what}, {place}" for what in ("high frequencies", "E", "S") for place in PLACES]
     return markdown_table(["downsampling", *heads], lines)
@@ -184,19 +196,12 @@ def main() -> None:
     found: dict[tuple[str, str], Found] = {}
     for name, make in LAYERS.items():
         found[name, PLACES[0]] = of_layer(make)
-        if f"twin-{name}" in ZOO:
-            found[name, PLACES[1]] = of_seeds(f"zoo:twin-{name}", pixels)
+        found[name, PLACES[1]] = of_seeds(f"zoo:twin-{name}", pixels)
         if name in twins:
             found[name, PLACES[2]] = of_network(twins[name], pixels)
-        print(table({key: value for key, value in found.items() if key[0] == name}).splitlines()[-1], flush=True)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("downsampling", "place", "what", "value", "error"))
-    for key, value in found.items():
-        for what, estimate in zip(("high_frequency_share", "energy", "signed_comb"), value[:3], strict=True):
-            writer.writerow((*key, what, f"{estimate.value:.5f}", f"{estimate.error:.5f}"))
-    write_text(RESULTS / "pooling_frequencies.csv", text.getvalue())
-    put_table(DOCS / "studies.md", "pooling", table(found))
+    rows = [row for (name, place), its in found.items() for row in rows_of(name, place, its)]
+    write_rows(TABLE, COLUMNS, rows)
+    put_table(DOCS / "studies.md", "pooling", table(rows))
     save_figure(figure(found), DOCS / "pooling_frequencies.png")
 
 

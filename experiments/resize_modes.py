@@ -10,22 +10,18 @@ experiments/results/resize_modes.csv, docs/resize_modes.png and the table of doc
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import math
 from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from train_classifier import read_split
-from train_gan import RESULTS as TRAINING
-from train_gan import crops, distance, judge_of
+from train_gan import TRAINING, crops, distance, judge_of
 from trained_generators import BLUE, GENERATORS, GREY, ORANGE, PERIOD, SAMPLES, pictures_of, trained, weights_of
 
 from featvis.estimates import Estimate
-from featvis.files import write_text
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
 from featvis.plots import save_figure
 
@@ -34,6 +30,7 @@ FIGURE = DOCS / "resize_modes.png"
 DRAWS = 3
 """Draws of 5,000 samples each, whose distances give an error."""
 
+REAL = "CIFAR-10"
 COLOURS = {"nearest": BLUE, "bilinear": ORANGE}
 COMMON_STEPS = 1000
 """Steps of the seeds that were trained for less time."""
@@ -41,7 +38,9 @@ COMMON_STEPS = 1000
 LAST_STEPS = 500
 """Steps at the end of training over which losses are averaged."""
 
-COLUMNS = {
+COLUMNS = ("generator", "quantity", "value", "error")
+
+SHOWN = {
     "distance": ("Frechet distance", 3),
     "over_seeds": ("over seeds, 1000 steps", 2),
     "discriminator_loss": ("discriminator's loss", 4),
@@ -55,11 +54,6 @@ COLUMNS = {
 }
 """What is measured: its title, and the digits shown. distance: of seed 0, with the error over draws of samples; losses: over the last 500
 steps; what was measured of no generator has no column."""
-
-
-def training_log() -> list[dict[str, str]]:
-    with TRAINING.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def distances_of_seeds(log: list[dict[str, str]], name: str) -> list[float]:
@@ -92,6 +86,28 @@ def of_training(log: list[dict[str, str]], name: str) -> dict[str, Estimate]:
         column: mean_of([float(row[column]) for row in own if int(row["step"]) > last])
         for column in ("discriminator_loss", "generator_loss")
     }
+
+
+def rows_of(name: str, found: dict[str, Estimate]) -> list[dict[str, str]]:
+    """A row for each quantity."""
+    return [
+        dict(zip(COLUMNS, (name, key, f"{value:.6g}", "" if error is None else f"{error:.3g}"), strict=True))
+        for key, (value, error) in found.items()
+    ]
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """A line for each generator, real pictures last."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["quantity"] in SHOWN:
+            digits = SHOWN[row["quantity"]][1]
+            error = f" ± {float(row['error']):.{digits}f}" if row["error"] else ""
+            cells.setdefault(row["generator"], {})[row["quantity"]] = f"{float(row['value']):.{digits}f}{error}"
+    columns = {key: title for key, (title, _) in SHOWN.items() if any(key in its for its in cells.values())}
+    names = sorted(cells, key=lambda name: name == REAL)
+    lines = [(name, *(cells[name].get(key, "") for key in columns)) for name in names]
+    return markdown_table(("generator", *columns.values()), lines)
 
 
 def figure_of(log: list[dict[str, str]], audits: dict[str, PictureAudit], real: PictureAudit) -> Figure:
@@ -132,50 +148,21 @@ def main() -> None:
     test_pictures, _ = read_split(arguments.archive, "test")
     judge = judge_of(test_pictures)
     real = measure_pictures(crops(test_pictures[:SAMPLES], torch.Generator().manual_seed(0)).contiguous(), PERIOD)
-    log, audits, found = training_log(), {}, {"CIFAR-10": of_pictures(real)}
+    log, audits, rows = read_rows(TRAINING), {}, rows_of(REAL, of_pictures(real))
     for name in sorted(GENERATORS, key=lambda name: list(COLOURS).index(name) if name in COLOURS else len(COLOURS)):
         if weights := weights_of(name):
             generator = trained(name, weights)
             audits[name] = measure_pictures(pictures_of(generator, SAMPLES), PERIOD)
-            draws = [distance(judge, generator, seed) for seed in range(DRAWS)]
-            seeds = distances_of_seeds(log, name)
-            over_seeds = {"over_seeds": mean_of(seeds)} if len(seeds) > 1 else {}
-            print(f"{name}: {seeds} after {COMMON_STEPS} steps")
-            found[name] = {
-                "distance": mean_of(draws),
-                **over_seeds,
-                **of_training(log, name),
-                **of_pictures(audits[name]),
-            }
-            print(name, {key: round(estimate.value, 4) for key, estimate in found[name].items()}, flush=True)
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(("generator", "quantity", "value", "error"))
-    for name, estimates in found.items():
-        writer.writerows(
-            (name, key, f"{value:.6g}", error and f"{error:.3g}") for key, (value, error) in estimates.items()
-        )
+            found = {"distance": mean_of([distance(judge, generator, seed) for seed in range(DRAWS)])}
+            if len(seeds := distances_of_seeds(log, name)) > 1:
+                found["over_seeds"] = mean_of(seeds)
+            rows += rows_of(name, found | of_training(log, name) | of_pictures(audits[name]))
+            print(name, f"{seeds} after {COMMON_STEPS} steps", found, flush=True)
     for name, audit in audits.items():
-        ratios = power_beside(audit, real)
-        writer.writerows(
-            (name, f"power over CIFAR-10 at {frequency:.3f}", f"{ratio:.4g}", "") for frequency, ratio in ratios
-        )
-    write_text(TABLE, table.getvalue())
-
-    def cell(estimate: Estimate | None, digits: int) -> str:
-        if estimate is None:
-            return ""
-        return f"{estimate.value:.{digits}f}" + (
-            f" ± {estimate.error:.{digits}f}" if estimate.error is not None else ""
-        )
-
-    columns = {key: column for key, column in COLUMNS.items() if any(key in estimates for estimates in found.values())}
-    lines = [
-        (name, *(cell(found[name].get(key), digits) for key, (_, digits) in columns.items()))
-        for name in (*audits, "CIFAR-10")
-    ]
-    header = ("generator", *(title for title, _ in columns.values()))
-    put_table(DOCS / "studies.md", "resize-modes", markdown_table(header, lines))
+        ratios = {f"power over CIFAR-10 at {at:.3f}": Estimate(ratio, None) for at, ratio in power_beside(audit, real)}
+        rows += rows_of(name, ratios)
+    write_rows(TABLE, COLUMNS, rows)
+    put_table(DOCS / "studies.md", "resize-modes", table(rows))
     save_figure(figure_of(log, audits, real), FIGURE)
 
 

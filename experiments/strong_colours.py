@@ -11,15 +11,13 @@ docs/studies.md.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor
 from train_classifier import read_split
 from train_gan import LATENT, crops
@@ -27,7 +25,6 @@ from trained_generators import GENERATORS, SAMPLES, trained, weights_of
 
 from featvis.energy import fold
 from featvis.estimates import Estimate
-from featvis.files import write_text
 from featvis.gan import high_pass
 from featvis.plots import save_figure
 from featvis.zoo.generators import Generator
@@ -36,6 +33,9 @@ TABLE = RESULTS / "strong_colours.csv"
 FIGURE = DOCS / "strong_colours.png"
 BORDER, PATCH, BINS, GROUPS = 4, 12, 8, 32
 """Pixels left out on each side, side of a patch, classes of equal size by colour, groups of pictures for the jackknife."""
+
+COLUMNS = ("generator", "stage", "colour_class", "colour_distance", "period", "comb", "comb_error", "relative", "relative_error",
+           "correlation", "correlation_error")  # fmt: skip
 
 GREY_LEVELS = 127.5
 """In a unit of a picture that runs from -1 to 1."""
@@ -121,37 +121,49 @@ def rank_correlation(first: Tensor, second: Tensor) -> Estimate:
     return Estimate(correlation(groups >= 0), float(error))
 
 
-def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, object]]:
-    """A row for each class of colours and each period."""
+def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, str]]:
+    """A row for each class of colours and each period, and with it the rank correlation over all classes."""
     limits = torch.quantile(
         patches.colour.flatten()[:: max(1, patches.colour.numel() // 2**20)], torch.linspace(0, 1, BINS + 1).double()
     )
     classes = torch.bucketize(patches.colour, limits[1:-1])
     ones = torch.ones_like(patches.colour)
-    rows: list[dict[str, object]] = []
+    correlations = {period: rank_correlation(patches.colour, comb) for period, comb in patches.combs.items()}
+    rows = []
     for number in range(BINS):
         chosen = (classes == number).double()
         colour = float((patches.colour * chosen).sum() / chosen.sum())
         for period, comb in patches.combs.items():
-            absolute, relative = root_ratio(comb, ones, chosen), root_ratio(comb, patches.detail, chosen)
-            numbers = (*absolute, *relative)
-            rows.append(
-                {
-                    "generator": name,
-                    "stage": stage,
-                    "colour_class": number + 1,
-                    "colour_distance": f"{colour:.2f}",
-                    "period": period,
-                }
-                | dict(
-                    zip(
-                        ("comb", "comb_error", "relative", "relative_error"),
-                        (f"{value:.4f}" for value in numbers),
-                        strict=True,
-                    )
-                )
+            estimates = (
+                root_ratio(comb, ones, chosen),
+                root_ratio(comb, patches.detail, chosen),
+                correlations[period],
             )
+            numbers = (f"{number:.4f}" for estimate in estimates for number in estimate)
+            cells = (name, stage, str(number + 1), f"{colour:.2f}", str(period), *numbers)
+            rows.append(dict(zip(COLUMNS, cells, strict=True)))
     return rows
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """The weakest and the strongest colours of each set of pictures."""
+
+    def cell(row: dict[str, str], column: str, digits: int) -> str:
+        return f"{float(row[column]):.{digits}f} ± {float(row[f'{column}_error']):.{digits}f}"
+
+    lines = []
+    for name, stage in dict.fromkeys((row["generator"], row["stage"]) for row in rows):
+        own = [row for row in rows if (row["generator"], row["stage"]) == (name, stage)]
+        ends = {
+            period: [row for row in own if row["period"] == period and row["colour_class"] in ("1", str(BINS))]
+            for period in ("3", "4")
+        }
+        cells = [cell(row, "comb", 2) for row in ends["4"]] + [cell(row, "relative", 3) for row in ends["4"]]
+        cells += [cell(row, "comb", 2) for row in ends["3"]] + [cell(ends["4"][0], "correlation", 3)]
+        lines.append((name, stage, *cells))
+    header = ("generator", "measured in", "comb(4), weak colours", "strong", "relative, weak", "strong",
+              "comb(3), weak", "strong", "rank correlation")  # fmt: skip
+    return markdown_table(header, lines)
 
 
 @torch.no_grad()
@@ -161,7 +173,7 @@ def before_tanh(generator: Generator, count: int) -> Tensor:
     return torch.cat([generator.before_tanh(batch) for batch in latents.split(250)])
 
 
-def figure_of(rows: list[dict[str, object]]) -> Figure:
+def figure_of(rows: list[dict[str, str]]) -> Figure:
     """The comb of period 4 by colour, absolute, relative and before tanh."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     panels = figure.subplots(1, 3)
@@ -172,10 +184,10 @@ def figure_of(rows: list[dict[str, object]]) -> Figure:
     )
     for axes, (stage, column, title) in zip(panels, kinds, strict=True):
         for name, colour in COLOURS.items():
-            own = [row for row in rows if (row["generator"], row["stage"], row["period"]) == (name, stage, 4)]
+            own = [row for row in rows if (row["generator"], row["stage"], row["period"]) == (name, stage, "4")]
             if own:
                 places, values, errors = (
-                    [float(str(row[key])) for row in own] for key in ("colour_distance", column, f"{column}_error")
+                    [float(row[key]) for row in own] for key in ("colour_distance", column, f"{column}_error")
                 )
                 axes.errorbar(places, values, errors, color=colour, marker="o", markersize=4, capsize=2, label=name)
         axes.set_title(title, fontsize=10)
@@ -197,29 +209,12 @@ def main() -> None:
         if weights := weights_of(name):
             linear = before_tanh(trained(name, weights), SAMPLES)
             sets[name, "pictures"], sets[name, "before tanh"] = linear.tanh(), linear
-    rows: list[dict[str, object]] = []
-    lines = []
+    rows: list[dict[str, str]] = []
     for (name, stage), pictures in sets.items():
-        patches = patches_of(pictures)
-        rows += (own := rows_of(name, stage, patches))
-        correlation = rank_correlation(patches.colour, patches.combs[4])
-
-        def ends(period: int, column: str, digits: int, own: list[dict[str, object]] = own) -> list[str]:
-            found = [row for row in own if row["period"] == period]
-            pairs = ((float(str(row[column])), float(str(row[f"{column}_error"]))) for row in (found[0], found[-1]))
-            return [f"{value:.{digits}f} ± {error:.{digits}f}" for value, error in pairs]
-
-        shown = [*ends(4, "comb", 2), *ends(4, "relative", 3), *ends(3, "comb", 2)]
-        lines.append((name, stage, *shown, f"{correlation.value:.3f} ± {correlation.error:.3f}"))
-        print(*lines[-1], flush=True)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(TABLE, table.getvalue())
-    header = ("generator", "measured in", "comb(4), weak colours", "strong", "relative, weak", "strong",
-              "comb(3), weak", "strong", "rank correlation")  # fmt: skip
-    put_table(DOCS / "studies.md", "strong-colours", markdown_table(header, lines))
+        rows += rows_of(name, stage, patches_of(pictures))
+        print(*rows[-1].values(), flush=True)
+    write_rows(TABLE, COLUMNS, rows)
+    put_table(DOCS / "studies.md", "strong-colours", table(rows))
     save_figure(figure_of(rows), FIGURE)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from featvis.files import write_text
@@ -22,7 +21,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write rows to a CSV file, whole or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -37,14 +36,26 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def put_table(page: Path, name: str, table: str) -> None:
-    """Replace what stands between `<!-- table: NAME -->` and `<!-- end: NAME -->` in a page.
+def table_in(page: Path, name: str) -> str:
+    """What stands between `<!-- table: NAME -->` and `<!-- end: NAME -->` in a page.
 
     Raises ValueError if the page does not have both markers once.
     """
-    begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+    return _around(page, name)[1]
+
+
+def put_table(page: Path, name: str, table: str) -> None:
+    """Replace the table of this name in a page; raises what `table_in` raises."""
+    before, _, after = _around(page, name)
+    write_text(page, f"{before}{table}{after}")
+
+
+def _around(page: Path, name: str) -> tuple[str, str, str]:
+    """What comes before a table, the table, and what comes after it."""
+    begin, end = f"<!-- table: {name} -->\n", f"\n<!-- end: {name} -->"
     text = page.read_text(encoding="utf-8")
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f"{page.name} must hold {begin} and {end} once each")
-    replaced = re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{table}\n{end}", text, flags=re.DOTALL)
-    write_text(page, replaced)
+        raise ValueError(f"{page.name} must hold {begin.strip()} and {end.strip()} once each, on lines of their own")
+    before, _, rest = text.partition(begin)
+    table, _, after = rest.partition(end)
+    return before + begin, table, end + after

@@ -14,7 +14,6 @@ Of twins, --log joins the logs of all that are trained, and --ship copies the we
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import shutil
 import time
@@ -25,9 +24,9 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tables import read_rows, write_rows
 from torch import Tensor, nn
 
-from featvis.files import write_text
 from featvis.zoo.cards import CIFAR10, MEAN, STD
 from featvis.zoo.classifiers import DOWNSAMPLING, TWIN_WIDTHS, StridedClassifier
 
@@ -155,24 +154,19 @@ def train(
     rounded = half(model)
     model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in rounded.items()})
     print(f"accuracy with float16 weights: {accuracy(model, test_pictures, test_classes):.4f}", flush=True)
-    with (out / LOG).open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(out / LOG, COLUMNS, rows)
     save_file(rounded, out / WEIGHTS)
 
 
 def join_logs(folder: Path, names: list[str], seeds: list[int], log: Path) -> None:
     """One table of the logs of all twins that are trained."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("twin", "seed", *COLUMNS))
-    for name in names:
-        for seed in seeds:
-            if (path := folder / f"{name}-{seed}" / LOG).exists():
-                with path.open(newline="") as file:
-                    writer.writerows([name, seed, *row] for row in list(csv.reader(file))[1:])
-    write_text(log, table.getvalue())
+    rows = [
+        {"twin": name, "seed": str(seed), **row}
+        for name in names
+        for seed in seeds
+        for row in read_rows(folder / f"{name}-{seed}" / LOG)
+    ]
+    write_rows(log, ("twin", "seed", *COLUMNS), rows)
 
 
 def main() -> None:

@@ -15,8 +15,6 @@ in the 128 pooled features of zoo:cifar-k3s2. `floor` prints what 5,000 training
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from tables import RESULTS, read_rows, write_rows
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
@@ -32,7 +31,7 @@ from train_classifier import augment, read_split
 
 from featvis.checkpoints import load_strictly, read_checkpoint
 from featvis.compat import import_torchvision
-from featvis.files import write_atomically, write_tensors, write_text
+from featvis.files import write_atomically, write_tensors
 from featvis.zoo import ZOO
 from featvis.zoo.discriminators import DISCRIMINATORS, SIZE, Discriminator
 from featvis.zoo.generators import Generator, draw_weights, parse_upsampler
@@ -40,7 +39,7 @@ from featvis.zoo.generators import Generator, draw_weights, parse_upsampler
 import_torchvision()
 from torchmetrics.image.fid import FrechetInceptionDistance  # noqa: E402, torchmetrics imports torchvision by itself
 
-RESULTS = Path(__file__).parent / "results" / "gan_training.csv"
+TRAINING = RESULTS / "gan_training.csv"
 
 WIDTHS, LATENT = (128, 80, 48, 24), 64
 """Of the generators."""
@@ -214,11 +213,7 @@ def train(
         if number % SAVED == 0:
             print(pair, duel.rows[-1], flush=True)
             write_atomically(checkpoint, lambda path: torch.save(duel.state(), path))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS)
-    writer.writeheader()
-    writer.writerows(duel.rows)
-    write_text(out / "log.csv", table.getvalue())
+    write_rows(out / "log.csv", COLUMNS, duel.rows)
     export(duel, pair, judge, out, steps)
 
 
@@ -243,20 +238,10 @@ def export(duel: Duel, pair: str, judge: FrechetInceptionDistance, out: Path, st
 
 def join_logs(out: Path, seed: int) -> None:
     """Put the logs of all pairs into the committed table, beside those of other seeds."""
-    header = ("seed", "pair", *COLUMNS)
-    rows = []
-    if RESULTS.exists():
-        with RESULTS.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["seed"]) != seed]
+    rows = [row for row in read_rows(TRAINING) if row["seed"] != str(seed)]
     for pair in PAIRS:
-        if (out / pair / "log.csv").exists():
-            with (out / pair / "log.csv").open(newline="", encoding="utf-8") as file:
-                rows += [{"seed": seed, "pair": pair, **row} for row in csv.DictReader(file)]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, header)
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: int(row["seed"])))
-    write_text(RESULTS, table.getvalue())
+        rows += [{"seed": str(seed), "pair": pair, **row} for row in read_rows(out / pair / "log.csv")]
+    write_rows(TRAINING, ("seed", "pair", *COLUMNS), sorted(rows, key=lambda row: int(row["seed"])))
 
 
 def ship(out: Path, pair: str, folder: Path) -> None:

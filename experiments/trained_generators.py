@@ -11,15 +11,13 @@ docs/studies.md.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from train_classifier import read_split
@@ -27,7 +25,6 @@ from train_gan import LATENT, PAIRS, crops, make_generator, samples_of
 
 from featvis.checkpoints import load_strictly, read_checkpoint, read_metadata
 from featvis.estimates import Estimate
-from featvis.files import write_text
 from featvis.gan import PictureAudit, measure_pictures
 from featvis.plots import save_figure
 from featvis.zoo.cards import WEIGHTS
@@ -41,6 +38,10 @@ GENERATORS = [pair for pair, (upsampling, _) in PAIRS.items() if pair == upsampl
 PERIOD, SAMPLES, NETWORKS, NETWORK_SAMPLES = 4, 4096, 16, 256
 COLUMNS = ("generator", "weights", "steps", "seed", "period", "energy", "energy_error", "exact", "exact_error", "comb",
            "comb_error", "control_3", "control_3_error", "chance")  # fmt: skip
+Row = dict[str, str]
+Kind = tuple[str, str, int]
+"""Generator, weights and steps of training."""
+
 SHOWN = 3
 ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#999999"
 
@@ -89,19 +90,19 @@ def networks(more: list[Path]) -> Iterator[tuple[str, str, Path]]:
         yield from ((label, upsampling, file) for file in distinct.values())
 
 
-def rows_of(name: str, weights: str, steps: int, seed: int, audit: PictureAudit) -> list[dict[str, object]]:
+def rows_of(name: str, weights: str, steps: int, seed: int, audit: PictureAudit) -> list[Row]:
     """A row for each period, of the fine detail."""
     detail = audit.high_passed
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for period, energy in detail.energy.items():
         estimates = (energy, detail.exact_periods[period], detail.signed_comb[period], detail.controls[3])
         numbers = [f"{number:.5g}" for estimate in estimates for number in estimate]
-        row = (name, weights, steps, seed, period, *numbers, f"{audit.verdict.chances[period]:.4f}")
+        row = (name, weights, str(steps), str(seed), str(period), *numbers, f"{audit.verdict.chances[period]:.4f}")
         rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows
 
 
-def measure(archive: Path, more: list[Path]) -> list[dict[str, object]]:
+def measure(archive: Path, more: list[Path]) -> list[Row]:
     real = crops(read_split(archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
     rows = rows_of("CIFAR-10", "real", 0, 0, measure_pictures(real, PERIOD))
     for name in GENERATORS:
@@ -112,27 +113,27 @@ def measure(archive: Path, more: list[Path]) -> list[dict[str, object]]:
         pictures = pictures_of(trained(upsampling, weights), SAMPLES)
         rows += rows_of(label, "trained", *steps_and_seed(weights), measure_pictures(pictures, PERIOD))
         print(*rows[-2].values(), *rows[-1].values(), flush=True)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(TABLE, table.getvalue())
+    write_rows(TABLE, COLUMNS, rows)
     return rows
 
 
-def kinds_of(rows: list[dict[str, object]]) -> list[tuple[str, str, int]]:
-    """Generators, kinds of weights and steps of training that were measured, other opponents and CIFAR-10 last."""
-    kinds = dict.fromkeys((str(row["generator"]), str(row["weights"]), int(str(row["steps"]))) for row in rows)
+def kind_of(row: Row) -> Kind:
+    return row["generator"], row["weights"], int(row["steps"])
+
+
+def kinds_of(rows: list[Row]) -> list[Kind]:
+    """All kinds that were measured, other opponents and CIFAR-10 last."""
+    kinds = dict.fromkeys(map(kind_of, rows))
     order = [*GENERATORS, *sorted(name for name, *_ in kinds if " against " in name), "CIFAR-10"]
     return sorted(kinds, key=lambda kind: (order.index(kind[0]), kind[2]))
 
 
-def over_networks(rows: list[dict[str, object]], kind: tuple[str, str, int], period: int, column: str) -> Estimate:
+def over_networks(rows: list[Row], kind: Kind, period: int, column: str) -> Estimate:
     """The mean over networks and its standard error; over samples, where there is one network alone."""
-    found = [row for row in rows if (row["generator"], row["weights"], row["steps"], row["period"]) == (*kind, period)]
-    values = torch.tensor([float(str(row[column])) for row in found], dtype=torch.float64)
+    found = [row for row in rows if kind_of(row) == kind and row["period"] == str(period)]
+    values = torch.tensor([float(row[column]) for row in found], dtype=torch.float64)
     if len(values) == 1:
-        return Estimate(float(values), float(str(found[0][f"{column}_error"])))
+        return Estimate(float(values), float(found[0][f"{column}_error"]))
     return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
 
 
@@ -141,7 +142,7 @@ def shown(estimate: Estimate, digits: int = 4) -> str:
     return f"{estimate.value:.{digits}f}{error}"
 
 
-def table_of(rows: list[dict[str, object]]) -> str:
+def table(rows: list[Row]) -> str:
     """Means over networks of the fine detail's numbers; a line for each generator, random and trained."""
     header = (
         "generator",
@@ -157,11 +158,9 @@ def table_of(rows: list[dict[str, object]]) -> str:
     lines = []
     for kind in kinds_of(rows):
         name, weights, steps = kind
-        found = [row for row in rows if (row["generator"], row["weights"], row["steps"]) == kind]
-        chances: Mapping[int, list[float]] = {
-            period: [float(str(row["chance"])) for row in found if row["period"] == period] for period in (2, 4)
-        }
-        out = ", ".join(f"{period} in {sum(chance <= 0.01 for chance in chances[period])}" for period in chances)
+        found = [row for row in rows if kind_of(row) == kind]
+        chances = {period: [float(row["chance"]) for row in found if row["period"] == period] for period in ("2", "4")}
+        out = ", ".join(f"{period} in {sum(chance <= 0.01 for chance in each)}" for period, each in chances.items())
         numbers = [
             over_networks(rows, kind, period, column)
             for period, column in ((2, "energy"), (4, "exact"), (2, "comb"), (4, "comb"), (4, "control_3"))
@@ -171,7 +170,7 @@ def table_of(rows: list[dict[str, object]]) -> str:
     return markdown_table(header, lines)
 
 
-def figure_of(rows: list[dict[str, object]]) -> Figure:
+def figure_of(rows: list[Row]) -> Figure:
     """Samples of each generator, then energy and comb by period, random and trained."""
     kinds = kinds_of(rows)
     longest = {name: steps for name, weights, steps in sorted(kinds, key=lambda kind: kind[2]) if weights == "trained"}
@@ -225,7 +224,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = measure(arguments.archive, [Path(folder) for folder in arguments.more.split(",") if folder])
-    put_table(DOCS / "studies.md", "trained-generators", table_of(rows))
+    put_table(DOCS / "studies.md", "trained-generators", table(rows))
     save_figure(figure_of(rows), FIGURE)
 
 

@@ -18,7 +18,6 @@ into README.md and the list of all networks into docs/zoo.md.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import re
@@ -29,7 +28,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from tables import DOCS, RESULTS, markdown_table, put_table
+from tables import DOCS, RESULTS, markdown_table, put_table, read_rows
 from torch import Tensor
 from train_classifier import accuracy, read_split
 
@@ -125,9 +124,8 @@ def generator_figures(card: Card) -> dict[str, Any]:
     recipe = read_metadata(card.weights)["recipe"]
     trained = re.search(r"(\d+) steps, seed (\d+)", recipe)
     assert trained is not None
-    with (RESULTS / "gan_training.csv").open(newline="", encoding="utf-8") as file:
-        key = (pair, *trained.groups())
-        (last,) = [row for row in csv.DictReader(file) if (row["pair"], row["step"], row["seed"]) == key]
+    log = read_rows(RESULTS / "gan_training.csv")
+    (last,) = [row for row in log if (row["pair"], row["step"], row["seed"]) == (pair, *trained.groups())]
     return {
         "distance": float(last["distance"]),
         "steps": int(last["step"]),

@@ -10,7 +10,6 @@ experiments/results/twins_spread.csv and the table of docs/zoo.md; what is measu
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from pathlib import Path
 
@@ -34,9 +33,7 @@ def measured(folder: Path, twin: str, data: tuple[Tensor, Tensor], pictures: Ten
     network = card.architecture().eval()
     load_strictly(network, read_checkpoint(folder / WEIGHTS), str(folder))
     energy = energies_of(Model(network, mean=card.mean, std=card.std), pictures).energy[PERIOD]
-    with (folder / LOG).open(newline="", encoding="utf-8") as file:
-        epochs = len(list(csv.DictReader(file)))
-    return epochs, accuracy(network, *data), energy.value, energy.error or 0.0
+    return len(read_rows(folder / LOG)), accuracy(network, *data), energy.value, energy.error or 0.0
 
 
 def measure_all(trained: Path, data: tuple[Tensor, Tensor]) -> list[dict[str, str]]:
