@@ -15,7 +15,7 @@ PACKAGE = CHECKOUT / "featvis"
 
 FLOORS = (
     ("cellar", "__init__ errors"),
-    ("ground", "files compat modules grids estimates windows changes costs layers distributed memory"),
+    ("ground", "files compat modules grids numerals estimates windows changes costs layers distributed memory"),
     (
         "floor 0",
         "energy overlap conversions linear images checkpoints exported factories methods transforms parameterisations tracing zoo dcgan",
@@ -26,7 +26,7 @@ FLOORS = (
     ),
     (
         "floor 2",
-        "audit culprits repair faithfulness comparison compare generators recipe render dream dream_comparison gan",
+        "audit culprits repair faithfulness comparison compare verdicts generators recipe render dream dream_comparison gan",
     ),
     ("floor 3", "plots report gate testing"),
     ("floor 4", "cli commands"),
@@ -47,7 +47,7 @@ STAIRS = {
     ("dream", "render"): "the loop, kept apart from what goes in and comes out",
     ("gradients", "preparation"): "the form of the network that the engine runs",
     ("predict", "propagation"): "the rules of each operation, kept apart from the walk over them",
-    ("report", "plots"): "the colours, spectra and number words of the figures",
+    ("report", "plots"): "the colours and spectra of the figures",
     ("surgery", "fixes"): "the registry of what changes the forward pass",
     ("surgery", "backward"): "and of what changes the backward pass alone",
     ("saved", "surgery"): "applies the fixes that a file names",
@@ -59,6 +59,8 @@ STAIRS = {
     ("comparison", "audit"): "a row holds an audit, and is written and read as one",
     ("compare", "audit"): "the same loader and checks, and an audit for each variant",
     ("compare", "comparison"): "what a run over the variants fills in",
+    ("verdicts", "audit"): "what an audit comes to",
+    ("verdicts", "comparison"): "and a comparison",
 }
 """Imports within one floor, all there are, and why."""
 

@@ -185,6 +185,7 @@ def profile_from(options: dict[str, Any]) -> Any:
 def print_audit(result: Audit, name: str) -> None:
     """The verdict, the table by period, and what stands beside it."""
     from featvis.energy import white_flatness
+    from featvis.verdicts import verdict
 
     click.echo(verdict(result))
     rows = []
@@ -207,21 +208,6 @@ def print_audit(result: Audit, name: str) -> None:
         click.echo(f"skipped {len(result.skipped)} pictures that could not be read; the first: {result.skipped[0]}")
     for note in result.notes:
         click.echo(f"note: {note}")
-
-
-def verdict(result: Audit) -> str:
-    """One sentence: the strongest period, or that there is none above the noise."""
-    clear = {p: e for p, e in result.exact_periods.items() if e.error is None or e.value > 3 * e.error}
-    total = result.energy.get(result.total_stride)
-    if total is None:
-        return "No layer has a stride, so there is no period in which a checkerboard could repeat."
-    if not clear:
-        return f"No checkerboard above the noise: E({result.total_stride}) = {format_estimate(total)}."
-    strongest = max(clear, key=lambda period: clear[period].value)
-    return (
-        f"Period-{strongest} checkerboard: {format_estimate(clear[strongest])} of the energy "
-        f"E({result.total_stride}) = {format_estimate(total)}."
-    )
 
 
 def print_culprits(result: Audit) -> None:

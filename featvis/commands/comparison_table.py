@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def print_comparison(result: Comparison) -> None:
     """A verdict, the table in blocks, a row for each variant, and notes."""
+    from featvis.verdicts import comparison_verdict
+
     periods = list(result.rows[0].audit.energy)
     first = result.rows[0]
-    click.echo(verdict(result))
+    click.echo(comparison_verdict(result))
     title = f"{result.settings.get('model')}: {result.pictures} pictures, errors from {first.audit.replicates}; {score_words(result)}"
     energies = [
         (row.name, *(format_estimate(row.audit.energy.get(period)) for period in periods), worst_control(row))
@@ -86,26 +88,3 @@ def worst_control(row: Row) -> str:
         return "-"
     period = max(controls, key=lambda p: abs(controls[p].value) / (controls[p].error or 1))
     return f"{period}: {format_estimate(controls[period])}"
-
-
-def verdict(result: Comparison) -> str:
-    """One sentence: the first variant's checkerboard, and which variants have less of it than the errors leave in doubt."""
-    first, *others = result.rows
-    period = result.clearest_period
-    if period is None:
-        return "No layer has a stride, so there is no period in which a checkerboard could repeat."
-    energy = first.audit.energy[period]
-    if energy.error is not None and energy.value <= 2 * energy.error:
-        said = f"{first.name} has no checkerboard above the noise, E({period}) {format_estimate(energy)}"
-    else:
-        said = f"Period-{period} checkerboard with {first.name}, E({period}) {format_estimate(energy)}"
-    lower = [row for row in others if (change := row.difference[period]).value < -2 * (change.error or 0)]
-    even = [row.name for row in lower if (now := row.audit.energy[period]).value <= 2 * (now.error or 0)]
-    if even:
-        return f"{said}; none left beyond the error with {', '.join(even)}."
-    if lower:
-        least = min(lower, key=lambda row: row.audit.energy[period].value)
-        value = least.audit.energy[period]
-        times = first.audit.energy[period].value / value.value
-        return f"{said}; least with {least.name}, {format_estimate(value)}, {times:.3g} times less."
-    return f"{said}; no variant lowers it beyond the error." if others else f"{said}."

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from featvis.errors import FeatvisError
+from featvis.numerals import number_words
 from featvis.plots.gradients import spectrum
 from featvis.plots.panels import (
     FAINT,
@@ -29,7 +30,6 @@ from featvis.plots.panels import (
     fit_lines,
     gradient_panel,
     lined,
-    number_words,
     outline,
     percentile,
     pixel_edges,

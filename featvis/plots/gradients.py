@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from featvis.errors import FeatvisError
+from featvis.numerals import number_words
 from featvis.plots.panels import (
     FAINT,
     MAP_SIDE,
@@ -25,7 +26,6 @@ from featvis.plots.panels import (
     fit_lines,
     gradient_panel,
     lined,
-    number_words,
     outline,
     percentile,
     pixel_edges,

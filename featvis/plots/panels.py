@@ -6,7 +6,6 @@ in a figure about grids. Nothing here touches pyplot or leaves a setting of matp
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -384,14 +383,6 @@ def bar_panel(page: Page, x: int, y: int, counts: np.ndarray, first: int, width:
 def longest(values: np.ndarray) -> int:
     """The letters of the longest number."""
     return max(len(f"{value:g}") for value in values.ravel())
-
-
-def number_words(value: float, error: float | None) -> str:
-    """A value and its error, both to the error's leading digit."""
-    if not error:
-        return f"{value:.3g}".replace("-", "−")
-    digits = min(max(-math.floor(math.log10(error)), 0), 8)
-    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
 
 
 def percentile(values: Sequence[np.ndarray], share: float) -> float:

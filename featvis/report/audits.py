@@ -14,7 +14,8 @@ from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
 from featvis.report.views import PictureView
-from featvis.report.words import command_of, comparison_command_of, comparison_verdict, least, remedy, verdict
+from featvis.report.words import command_of, comparison_command_of
+from featvis.verdicts import comparison_verdict, least, remedy, verdict
 
 
 def write_report(

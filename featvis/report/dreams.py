@@ -20,7 +20,7 @@ from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import PictureView, Version, channels_last
-from featvis.report.words import PAIRED, finding, leaves
+from featvis.verdicts import PAIRED, finding, leaves
 
 PHOTOGRAPH = "photograph"
 """What the start of a dream is called beside it."""

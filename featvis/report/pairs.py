@@ -18,7 +18,7 @@ from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import SHOWN, PictureView, Version, channels_last
-from featvis.report.words import blame, words
+from featvis.verdicts import blame, words
 
 
 def write_discriminator(

@@ -8,9 +8,8 @@ import torch
 from running import ZOO, files_below, printed, save_pictures
 
 from featvis.audit import Audit, audit_pictures, load_profile
-from featvis.commands.audit import verdict
-from featvis.energy import Estimate
 from featvis.models import load_model
+from featvis.verdicts import verdict
 
 KEYS = {
     *("schema", "energy", "controls", "exact_periods", "signed_comb", "high_frequency_share"),
@@ -134,33 +133,6 @@ def test_culprits_are_listed(place):
     assert "the shares add up to" in output
     names = [culprit["layer"] for culprit in json.loads((place / "a.json").read_text())["culprits"]]
     assert sorted(names) == ["down2.0", "stem.0"]
-
-
-def audit(exact, total_stride=4):
-    nothing = Estimate(0.0, None)
-    energy = dict.fromkeys(exact, Estimate(0.3, 0.01))
-    return Audit(total_stride, energy, {}, exact, {}, nothing, 1.0, ((1.0,),), 9, "pictures")
-
-
-@pytest.mark.parametrize(
-    ("result", "said"),
-    [
-        (
-            audit({2: Estimate(0.2, 0.01), 4: Estimate(0.1, 0.01)}),
-            "Period-2 checkerboard: 0.2000 ± 0.0100 of the energy E(4) = ",
-        ),
-        (audit({2: Estimate(0.2, 0.10), 4: Estimate(0.1, 0.01)}), "Period-4 checkerboard: 0.1000 ± 0.0100"),
-        (
-            audit({2: Estimate(0.2, 0.07), 4: Estimate(-0.1, 0.01)}),
-            "No checkerboard above the noise: E(4) = 0.3000 ± 0.0100.",
-        ),
-        (audit({2: Estimate(0.2, None)}, total_stride=2), "Period-2 checkerboard: 0.2 of"),
-        (audit({}, total_stride=1), "No layer has a stride"),
-    ],
-)
-def test_verdicts(result, said):
-    assert verdict(result).startswith(said)
-    assert "\n" not in verdict(result)
 
 
 def test_the_network_is_not_changed_by_an_audit(place):

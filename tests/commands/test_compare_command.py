@@ -2,18 +2,15 @@
 
 import json
 import sys
-from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 from running import ZOO, files_below, printed, refused, save_pictures
-from test_comparison import comparison, row
 
-from featvis.commands.comparison_table import verdict
 from featvis.comparison import Comparison
-from featvis.estimates import Estimate
+from featvis.verdicts import comparison_verdict
 
 NET = ("--weights", "none", "--size", "32")
 
@@ -38,7 +35,7 @@ def test_fixes_methods_and_compensations_are_rows(place):
     found = read(place / "a.json")
     names = ["original", "even-kernel", "even-kernel+backward-blur", "backward-blur", "input-x-gradient", "low-pass"]
     assert [row.name for row in found.rows] == names
-    assert output.startswith(verdict(found))
+    assert output.startswith(comparison_verdict(found))
     for name in names:
         assert len([line for line in output.splitlines() if line.startswith(f"  {name} ")]) == (
             4 if name == "original" else 5
@@ -129,30 +126,6 @@ def test_what_does_not_fit_is_refused_before_any_work(place):
     assert "cannot write to the folder 'taken'" in refused("compare", ZOO, "photos", *NET, "--out", "taken")
     (place / "taken").unlink()
     assert files_below(place) == before
-
-
-@pytest.mark.parametrize(
-    ("energy", "change", "said"),
-    [
-        ((0.001, 0.002), (-0.099, 0.01), "; none left beyond the error with b."),
-        ((0.05, 0.002), (-0.05, 0.01), "; least with b, 0.05000 ± 0.00200, 2 times less."),
-        ((0.05, 0.002), (-0.05, 0.03), "; no variant lowers it beyond the error."),
-        ((0.2, 0.002), (0.1, 0.01), "; no variant lowers it beyond the error."),
-    ],
-)
-def test_verdicts(energy, change, said):
-    original, other = row("original"), row("b")
-    audit = replace(other.audit, energy={2: Estimate(0.0, 0.1), 4: Estimate(*energy)})
-    other = replace(other, audit=audit, difference={2: Estimate(0.0, 0.1), 4: Estimate(*change)})
-    assert (
-        verdict(comparison(rows=(original, other)))
-        == f"Period-4 checkerboard with original, E(4) 0.1000 ± 0.0040{said}"
-    )
-    assert verdict(comparison(rows=(original,))) == "Period-4 checkerboard with original, E(4) 0.1000 ± 0.0040."
-    faint = replace(original, audit=replace(original.audit, energy={4: Estimate(0.001, 0.002)}))
-    assert verdict(comparison(rows=(faint,))).startswith("original has no checkerboard above the noise, E(4) 0.00100")
-    unstrided = replace(original, audit=replace(original.audit, energy={}))
-    assert verdict(comparison(rows=(unstrided,))).startswith("No layer has a stride")
 
 
 def test_generators_are_handed_over(place, monkeypatch):
