@@ -213,12 +213,16 @@ def test_a_network_without_a_stride_gives_a_page() -> None:
 
 
 def test_an_audit_of_signals_gives_a_page() -> None:
-    assert "Phase profile of 1 by 4 phases" in report_html(audit(profile=((0.5, 1.5, 0.5, 1.5),)))
+    page = report_html(audit(profile=((0.5, 1.5, 0.5, 1.5),)))
+    assert "Phase profile of 1 by 4 phases" in page
+    assert 'data-dims="1"' in page
+    assert 'data-dims="2"' in report_html(audit())
     network = nn.Sequential(nn.Conv1d(2, 2, 3, 2)).double()
     found = [predict(network, (2, 32), weights) for weights in ("uniform", "learned")]
     page = prediction_html(*found, {})
     assert headline(page).startswith("A period-2 checkerboard is expected, E(2) = 0.1111")
     assert "Phase profile of 1 by 2 phases" in page
+    assert 'data-dims="1"' in page
 
 
 def images_of(shown: dict[str, Any]) -> list[np.ndarray]:

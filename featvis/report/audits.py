@@ -63,6 +63,7 @@ def _audit_html(
         command=command or command_of(audit),
         settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},
         stack=stack_of((culprit.period, culprit.kernel, culprit.stride) for culprit in audit.culprits),
+        dims=1 if len(audit.profile) < audit.total_stride else 2,
         remarks=(*audit.notes, *(comparison.notes if comparison else ())),
         skipped=list(dict.fromkeys((*audit.skipped, *(comparison.skipped if comparison else ())))),
         views=pictures,

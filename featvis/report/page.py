@@ -29,6 +29,7 @@ def page_html(
     command: str,
     settings: Mapping[str, Any],
     stack: Stack,
+    dims: int = 2,
     remarks: Iterable[str] = (),
     skipped: Sequence[str] = (),
     views: Sequence[PictureView] = (),
@@ -38,9 +39,9 @@ def page_html(
 ) -> str:
     """A page from a template that extends page.html.
 
-    numbers: files to download, by name. command: what repeats the measurement. stack: what the explorer starts from. views: as many as
-    fit into 5 MB are shown. period: in pixels, of their grid and harmonics. chosen: the two versions that the slider begins with.
-    values: what the template reads beside these.
+    numbers: files to download, by name. command: what repeats the measurement. stack, dims: what the explorer starts from, and its axes.
+    views: as many as fit into 5 MB are shown. period: in pixels, of their grid and harmonics. chosen: the two versions that the slider
+    begins with. values: what the template reads beside these.
     """
     values |= {
         "title": title,
@@ -48,7 +49,7 @@ def page_html(
         "downloads": [(name, _download(name, text)) for name, text in numbers.items()],
         "command": command,
         "settings": flat_settings(settings),
-        "explorer": explorer_values(stack),
+        "explorer": explorer_values(stack, dims),
         "from_layers": stack != COMMON,
         "remarks": list(dict.fromkeys(remarks)),
         "skipped": skipped,

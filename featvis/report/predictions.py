@@ -47,6 +47,7 @@ def prediction_html(uniform: Prediction, learned: Prediction, settings: Mapping[
         command=command,
         settings=settings,
         stack=stack_of((even.period, even.kernel, even.stride) for even, _ in layers),
+        dims=1 if len(uniform.profile) < uniform.total_stride else 2,
         remarks=(*uniform.notes, *learned.notes),
         grid_of=Grid([(name, "", _exact(found.energy), {}) for name, found in both.items()]),
         exact=Grid([(name, "", _exact(found.exact_periods), {}) for name, found in both.items()]),
