@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from averages import difference_of, mean_of, ratio_of, said, share_of
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
@@ -161,19 +162,6 @@ def changed(pictures: Tensor, corners: Tensor, places: Tensor) -> Tensor:
     return torch.where(chosen, corners, pictures)
 
 
-def mean_of(values: Tensor) -> Estimate:
-    """The mean over pictures and its standard error."""
-    values = values.double()
-    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
-
-
-def ratio_of(numerators: Tensor, denominators: Tensor) -> Estimate:
-    """The sum of one over the sum of the other, both (N,) by picture, with the error over pictures of its first-order expansion."""
-    numerators, denominators = numerators.double(), denominators.double()
-    value = numerators.mean() / denominators.mean()
-    return Estimate(float(value), mean_of((numerators - value * denominators) / denominators.mean()).error)
-
-
 def measure(victim: Victim, pictures: Tensor, classes: Tensor, attacks: Sequence[str], budget: int) -> Found:
     """Everything at one network, by what it is and at how many pixels, grey levels, or which period."""
     best, worst = (victim.phases(STRIDE, QUARTER, which) for which in (True, False))
@@ -190,16 +178,17 @@ def measure(victim: Victim, pictures: Tensor, classes: Tensor, attacks: Sequence
     needed, drops = {}, {}
     for attack in attacks:
         needed[attack], taken, drops[attack] = victim.sparse(pictures, classes, attack, budget)
-        found |= {(attack, pixels): mean_of(needed[attack] <= pixels) for pixels in BUDGETS if pixels <= budget}
+        found |= {(attack, pixels): share_of(needed[attack] <= pixels) for pixels in BUDGETS if pixels <= budget}
         if attack == "gradient":
             for period in PERIODS:
                 hits = victim.phases(period, 1).flatten()[taken.clamp_min(0)] & (taken >= 0)
                 found["share in the best phase", period] = ratio_of(hits.sum(1), (taken >= 0).sum(1))
     found["first pixel, best / worst quarter", 1] = ratio_of(drops["best quarter"], drops["worst quarter"])
     for first, second in (("best quarter", "worst quarter"), ("gradient", "equalised")):
-        for pixels in BUDGETS if second in needed else ():
-            pair = [(needed[attack] <= pixels).double() for attack in (first, second)]
-            found[f"{first} - {second}", pixels] = mean_of(pair[0] - pair[1])
+        for pixels in BUDGETS:
+            if pixels <= budget:
+                pair = (needed[attack] <= pixels for attack in (first, second))
+                found[f"{first} - {second}", pixels] = difference_of(*pair)
 
     for step in STEPS:
         fooled = []
@@ -210,9 +199,9 @@ def measure(victim: Victim, pictures: Tensor, classes: Tensor, attacks: Sequence
         ):
             attacked = (pictures - levels / 255 * gradient.sign() * where).clamp(0, 1)
             with torch.no_grad():
-                fooled.append((victim.margins(attacked, classes) < 0).double())
-            found[f"sign method, {what}", levels] = mean_of(fooled[-1])
-        found["sign method, best - worst", 4 * step] = mean_of(fooled[1] - fooled[2])
+                fooled.append(victim.margins(attacked, classes) < 0)
+            found[f"sign method, {what}", levels] = share_of(fooled[-1])
+        found["sign method, best - worst", 4 * step] = difference_of(fooled[1], fooled[2])
     return found
 
 
@@ -320,8 +309,7 @@ SHOWN: dict[str, tuple[str, float]] = {
 
 def cell(found: Found, what: tuple[str, float]) -> str:
     """A value with its error, empty where it is not measured."""
-    digits = 4 if what[0] == "E" else 3
-    return f"{found[what].value:.{digits}f} ± {found[what].error:.{digits}f}" if what in found else ""
+    return said(found.get(what), 4 if what[0] == "E" else 3)
 
 
 def rows_of(network: tuple[str, str], found: Found) -> list[dict[str, str]]:
@@ -386,7 +374,7 @@ def main() -> None:
             decisions = torch.cat([model.module(model.normalise(part)).argmax(1) for part in pixels.split(PICTURES)])
         victim = Victim(model, pixels[:RANKING], decisions[:RANKING])
         few = slice(RANKING, RANKING + FEWER)
-        attacks = ("gradient", "best quarter", "worst quarter")
+        attacks = [attack for attack in SPARSE if attack != "random"]
         found = measure(victim, pixels[few], decisions[few], attacks, LOWER)
         rows += rows_of((name, "random"), found)
         print(name, cell(found, ("E", STRIDE)), flush=True)

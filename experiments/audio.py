@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from averages import mean_of, ratio_of
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
@@ -195,10 +196,10 @@ def measure(family: Family, variant: str) -> Found:
         spectra.append(power / power.mean())
         levels.append([line_level(power, lines) for lines in (*map(family.lines, range(3)), torch.tensor(CONTROLS))])
     variance = torch.stack(variances)
-    found = [mean_of_values(column) for column in torch.tensor(levels).T]
+    found = [mean_of(column) for column in torch.tensor(levels).T]
     return Found(
         energy=expected_energies(torch.stack(profiles), family.combs),
-        comb={p: ratio(column, variance) for p, column in zip(family.combs, torch.tensor(combs).T, strict=True)},
+        comb={p: ratio_of(column, variance) for p, column in zip(family.combs, torch.tensor(combs).T, strict=True)},
         level=found[:-1],
         control=found[-1],
         spectrum=10 * torch.stack(spectra).mean(0).log10(),
@@ -221,16 +222,6 @@ def line_level(power: Tensor, lines: Tensor) -> float:
     offsets = torch.tensor([sign * offset for offset in NEIGHBOURS for sign in (-1, 1)])
     around = mirrored[lines[:, None] + offsets].mean(1)
     return float((10 * (power[lines] / around).log10()).mean())
-
-
-def mean_of_values(values: Tensor) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
-
-
-def ratio(numerators: Tensor, denominators: Tensor) -> Estimate:
-    """The mean of one over the mean of the other, both over networks, with the error of its first-order expansion."""
-    value = numerators.mean() / denominators.mean()
-    return Estimate(float(value), mean_of_values((numerators - value * denominators) / denominators.mean()).error)
 
 
 def expected_energies(profiles: Tensor, periods: tuple[int, ...]) -> dict[int, Estimate]:

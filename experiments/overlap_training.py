@@ -7,7 +7,8 @@ What each strided layer injects at its own stride, predicted from its weights, a
 before training and after each epoch, errors over the seeds, and for the zoo's twins, which were trained for longer, with one seed,
 errors over pictures. Two controls for each: every convolution with the weights of each kernel shuffled over its positions, or with
 those of each position shuffled over the kernels, which keeps how much each position weighs; three draws, 250 pictures, errors over
-the draws. What is measured already is kept.
+the draws. Batch norms have the statistics of their own network: where its weights are shuffled or untrained, measured anew at training
+pictures. What is measured already of the same weights is kept.
 
 Writes experiments/results/overlap_training.csv, docs/overlap_training.png and the table of docs/studies.md.
 """
@@ -21,24 +22,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from averages import mean_of, said
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from torch import Tensor, nn
-from train_classifier import read_split
-from zoo_audit import energies_of, mean_over, rolled, some
+from torch.optim.swa_utils import update_bn
+from train_classifier import augment, normalise, read_split
+from zoo_audit import energies_of, rolled, some
 
 from featvis.checkpoints import load_strictly, read_checkpoint
 from featvis.estimates import Estimate
 from featvis.models import Model
 from featvis.plots import save_figure
 from featvis.predict import predict
+from featvis.resume import weights_hash
 from featvis.zoo import ZOO
 
 TABLE, FIGURE = RESULTS / "overlap_training.csv", DOCS / "overlap_training.png"
 TWINS, PERIOD, PICTURES, DRAWS = ("k3s2", "k4s2"), 8, 500, 3
+SETTLING = 2000
+"""Training pictures at which batch norms are measured."""
+
 LAYERS = ("stem.0", "down2.0", "down3.0")
-COLUMNS = ("recipe", "twin", "seed", "epoch", "weights", *LAYERS, "predicted", "measured", "error")
+COLUMNS = ("recipe", "twin", "seed", "epoch", "weights", *LAYERS, "predicted", "measured", "error", "hash")
 FULL_EPOCHS = 24
 
 Shuffle = Callable[[Tensor, torch.Generator], Tensor]
@@ -66,13 +73,24 @@ def snapshots(folder: Path) -> Iterator[tuple[str, str, int, int, Path | None]]:
         yield "full", twin, 0, FULL_EPOCHS, ZOO[f"twin-{twin}"].weights
 
 
-def network_at(twin: str, seed: int, path: Path | None) -> nn.Module:
-    """A twin with the weights of a snapshot, or with those that its training started from."""
+def network_at(twin: str, seed: int, path: Path | None, epoch: int, inputs: list[Tensor]) -> nn.Module:
+    """A twin with the weights of a snapshot, or with those that its training started from.
+
+    inputs: batches at which the batch norms of an untrained one are measured.
+    """
     torch.manual_seed(seed)
     network = ZOO[f"twin-{twin}"].architecture().eval()
     if path is not None:
         load_strictly(network, read_checkpoint(path), str(path))
+    if epoch == 0:
+        settle(network, inputs)
     return network
+
+
+@torch.no_grad()
+def settle(network: nn.Module, inputs: list[Tensor]) -> None:
+    """Give the batch norms the statistics of these inputs."""
+    update_bn(inputs, network)
 
 
 def measured(network: nn.Module, twin: str, pictures: Tensor) -> list[float]:
@@ -84,7 +102,9 @@ def measured(network: nn.Module, twin: str, pictures: Tensor) -> list[float]:
     return [*(injected[name] for name in LAYERS), prediction.energy[PERIOD], energy.value, energy.error or 0.0]
 
 
-def measured_shuffled(network: nn.Module, twin: str, pictures: Tensor, shuffle: Shuffle) -> list[float]:
+def measured_shuffled(
+    network: nn.Module, twin: str, pictures: Tensor, shuffle: Shuffle, inputs: list[Tensor]
+) -> list[float]:
     """The same of shuffled weights, means over draws, and the error over draws."""
     found = []
     for draw in range(DRAWS):
@@ -95,34 +115,38 @@ def measured_shuffled(network: nn.Module, twin: str, pictures: Tensor, shuffle: 
             if isinstance(layer, nn.Conv2d):
                 weight = layer.weight.data
                 layer.weight.data = shuffle(weight.flatten(2).flatten(0, 1), random).reshape(weight.shape)
+        settle(twin_network, inputs)
         found.append(measured(twin_network, twin, pictures[::2])[:-1])
-    means = [mean_over(values) for values in zip(*found, strict=True)]
+    means = [mean_of(values) for values in zip(*found, strict=True)]
     return [*(mean.value for mean in means), means[-1].error or 0.0]
 
 
-def measure_all(folder: Path, pictures: Tensor) -> list[dict[str, str]]:
-    """A row for each snapshot and shuffle; written as they come, those that are there already are kept."""
-    rows = read_rows(TABLE)
-    done = {tuple(row[name] for name in COLUMNS[:5]) for row in rows}
+def measure_all(folder: Path, pictures: Tensor, inputs: list[Tensor]) -> list[dict[str, str]]:
+    """A row for each snapshot and shuffle; written as they come, those of the same weights that are there already are kept."""
+    rows = {tuple(row[name] for name in COLUMNS[:5]): row for row in read_rows(TABLE)}
     for recipe, twin, seed, epoch, path in snapshots(folder):
-        for shuffle in SHUFFLES:
+        network = network_at(twin, seed, path, epoch, inputs)
+        mark = weights_hash(network)
+        for shuffle, change in SHUFFLES.items():
             key = (recipe, twin, str(seed), str(epoch), shuffle)
-            if key in done:
+            if key in rows and rows[key]["hash"] == mark:
                 continue
-            network = network_at(twin, seed, path)
-            change = SHUFFLES[shuffle]
-            values = measured_shuffled(network, twin, pictures, change) if change else measured(network, twin, pictures)
-            rows.append(dict(zip(COLUMNS, (*key, *(f"{value:.6f}" for value in values)), strict=True)))
-            print(rows[-1], flush=True)
-            write_rows(TABLE, COLUMNS, rows)
-    return rows
+            values = (
+                measured_shuffled(network, twin, pictures, change, inputs)
+                if change
+                else measured(network, twin, pictures)
+            )
+            rows[key] = dict(zip(COLUMNS, (*key, *(f"{value:.6f}" for value in values), mark), strict=True))
+            print(rows[key], flush=True)
+            write_rows(TABLE, COLUMNS, rows.values())
+    return list(rows.values())
 
 
 def estimate(rows: list[dict[str, str]], column: str) -> Estimate:
     """The mean over seeds with its error; of a single seed its value, and the error over pictures or draws where it was measured."""
     values = [float(row[column]) for row in rows]
     if len(values) > 1:
-        return mean_over(values)
+        return mean_of(values)
     return Estimate(values[0], float(rows[0]["error"]) if column == "measured" else None)
 
 
@@ -133,10 +157,6 @@ def chosen(rows: list[dict[str, str]], recipe: str, twin: str, shuffle: str) -> 
         if (row["recipe"], row["twin"], row["weights"]) == (recipe, twin, shuffle):
             found.setdefault(int(row["epoch"]), []).append(row)
     return dict(sorted(found.items()))
-
-
-def said(value: Estimate) -> str:
-    return f"{value.value:.4f}" if value.error is None else f"{value.value:.4f} ± {value.error:.4f}"
 
 
 def table(rows: list[dict[str, str]]) -> str:
@@ -177,7 +197,10 @@ def draw(rows: list[dict[str, str]]) -> Figure:
     right.set_ylabel("E(8), logarithmic above 0.001")
     right.set_yscale("symlog", linthresh=0.001)
     right.set_ylim(-0.0005, 1)
+    last = last_epoch(rows)
     for axes in (left, right):
+        axes.axvline(last + 0.5, color="0.8", linewidth=0.8, zorder=0)
+        axes.set_xticks(range(last + 2), [*map(str, range(last + 1)), "full"])
         axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.legend(fontsize=7, ncols=2)
     figure.supxlabel(
@@ -198,16 +221,17 @@ def _line(
         list(by_epoch), [value.value for value in values], errors,
         color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.2, capsize=2, label=label,
     )  # fmt: skip
-    end = chosen(rows, "full", twin, shuffle).get(FULL_EPOCHS)
-    if end and by_epoch:
-        last = max(by_epoch)
-        axes.axvline(last + 0.5, color="0.8", linewidth=0.8, zorder=0)
+    if end := chosen(rows, "full", twin, shuffle).get(FULL_EPOCHS):
         value = estimate(end, column)
         axes.errorbar(
-            last + 1, value.value, value.error or 0.0,
+            last_epoch(rows) + 1, value.value, value.error or 0.0,
             color=colour, marker=marker, markersize=6, markerfacecolor="none", capsize=2,
         )  # fmt: skip
-        axes.set_xticks([*range(last + 1), last + 1], [*map(str, range(last + 1)), "full"])
+
+
+def last_epoch(rows: list[dict[str, str]]) -> int:
+    """Of the short recipe."""
+    return max(int(row["epoch"]) for row in rows if row["recipe"] == "short")
 
 
 def main() -> None:
@@ -215,8 +239,11 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--snapshots", type=Path, default=Path("build/short"))
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     pictures, _ = read_split(arguments.archive, "test")
-    rows = measure_all(arguments.snapshots, rolled(some(pictures, PICTURES)))
+    training, _ = read_split(arguments.archive, "train")
+    crops = augment(training[:: len(training) // SETTLING], torch.Generator().manual_seed(0))
+    rows = measure_all(arguments.snapshots, rolled(some(pictures, PICTURES)), list(normalise(crops).split(250)))
     save_figure(draw(rows), FIGURE)
     put_table(DOCS / "studies.md", "training", table(rows))
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from adversary import mean_of, trained_twins
+from adversary import trained_twins
+from averages import mean_of, said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
@@ -170,16 +171,15 @@ def rows_of(name: str, place: str, found: Found) -> list[dict[str, str]]:
 def table(rows: list[dict[str, str]]) -> str:
     """A line for each way of downsampling, with the three numbers in each place."""
     values = {
-        (row["downsampling"], row["place"], row["what"]): (float(row["value"]), float(row["error"])) for row in rows
+        (row["downsampling"], row["place"], row["what"]): Estimate(float(row["value"]), float(row["error"]))
+        for row in rows
     }
     lines = []
     for name in dict.fromkeys(row["downsampling"] for row in rows):
-        cells = [name]
-        for what, digits in QUANTITIES.items():
-            for place in PLACES:
-                number = values.get((name, place, what))
-                cells.append(f"{number[0]:.{digits}f} ± {number[1]:.{digits}f}" if number else "")
-        lines.append(cells)
+        cells = [
+            said(values.get((name, place, what)), digits) for what, digits in QUANTITIES.items() for place in PLACES
+        ]
+        lines.append([name, *cells])
     heads = [f"{what}, {place}" for what in ("high frequencies", "E", "S") for place in PLACES]
     return markdown_table(["downsampling", *heads], lines)
 

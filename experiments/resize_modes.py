@@ -10,18 +10,17 @@ experiments/results/resize_modes.csv, docs/resize_modes.png and the table of doc
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
-from statistics import fmean, stdev
 
 import torch
+from averages import mean_of, said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from train_classifier import read_split
 from train_gan import TRAINING, crops, distance, judge_of
 from trained_generators import BLUE, GENERATORS, GREY, ORANGE, PERIOD, SAMPLES, pictures_of, trained, weights_of
 
-from featvis.estimates import Estimate
+from featvis.estimates import Estimate, clearest
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
 from featvis.plots import save_figure
 
@@ -49,6 +48,7 @@ SHOWN = {
     "E of exactly 4": ("E of exactly 4", 4),
     "S(2)": ("S(2)", 4),
     "S(4)": ("S(4)", 4),
+    "worst_control": ("worst control of E", 4),
     "high_frequency_share": ("high-frequency share", 4),
     "fine_detail": ("power above 1/4 cycle", 4),
 }
@@ -61,10 +61,6 @@ def distances_of_seeds(log: list[dict[str, str]], name: str) -> list[float]:
     return [float(row["distance"]) for row in log if (row["pair"], row["step"]) == (name, str(COMMON_STEPS))]
 
 
-def mean_of(values: list[float]) -> Estimate:
-    return Estimate(fmean(values), stdev(values) / math.sqrt(len(values)))
-
-
 def of_pictures(audit: PictureAudit) -> dict[str, Estimate]:
     """What the pictures alone tell."""
     detail = audit.high_passed
@@ -73,6 +69,7 @@ def of_pictures(audit: PictureAudit) -> dict[str, Estimate]:
         "E of exactly 4": detail.exact_periods[4],
         "S(2)": detail.signed_comb[2],
         "S(4)": detail.signed_comb[4],
+        "worst_control": detail.controls[clearest(detail.controls) or 3],
         "high_frequency_share": audit.raw.high_frequency_share,
         "fine_detail": Estimate(fine_detail(audit), None),
     }
@@ -101,9 +98,8 @@ def table(rows: list[dict[str, str]]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["quantity"] in SHOWN:
-            digits = SHOWN[row["quantity"]][1]
-            error = f" ± {float(row['error']):.{digits}f}" if row["error"] else ""
-            cells.setdefault(row["generator"], {})[row["quantity"]] = f"{float(row['value']):.{digits}f}{error}"
+            estimate = Estimate(float(row["value"]), float(row["error"]) if row["error"] else None)
+            cells.setdefault(row["generator"], {})[row["quantity"]] = said(estimate, SHOWN[row["quantity"]][1])
     columns = {key: title for key, (title, _) in SHOWN.items() if any(key in its for its in cells.values())}
     names = sorted(cells, key=lambda name: name == REAL)
     lines = [(name, *(cells[name].get(key, "") for key in columns)) for name in names]

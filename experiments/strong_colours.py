@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from averages import said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor
@@ -108,6 +109,14 @@ def root_ratio(numerator: Tensor, denominator: Tensor, chosen: Tensor) -> Estima
     return Estimate(root, error / max(2 * abs(root), math.sqrt(error)))
 
 
+def upper_limit(root: Estimate) -> float | None:
+    """Where the square of what `root_ratio` returns is within two errors of 0, the root of what it may be; else None."""
+    # The inverse of its last line.
+    error = max(2 * abs(root.value) * root.error, root.error**2)
+    square = math.copysign(root.value**2, root.value)
+    return None if square > 2 * error else math.sqrt(max(square, 0) + 2 * error)
+
+
 def rank_correlation(first: Tensor, second: Tensor) -> Estimate:
     """Spearman's, with the error from groups of pictures."""
 
@@ -149,7 +158,10 @@ def table(rows: list[dict[str, str]]) -> str:
     """The weakest and the strongest colours of each set of pictures."""
 
     def cell(row: dict[str, str], column: str, digits: int) -> str:
-        return f"{float(row[column]):.{digits}f} ± {float(row[f'{column}_error']):.{digits}f}"
+        estimate = Estimate(float(row[column]), float(row[f"{column}_error"]))
+        if column != "correlation" and (limit := upper_limit(estimate)) is not None:
+            return f"< {limit:.{digits}f}"
+        return said(estimate, digits)
 
     lines = []
     for name, stage in dict.fromkeys((row["generator"], row["stage"]) for row in rows):

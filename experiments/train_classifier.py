@@ -8,12 +8,13 @@ pictures against their own 8x8 JPEG grid, so that no pixel phase is favoured. Wr
 end `weights.safetensors` in float16, after checking that the rounded weights are as accurate. With --snapshots the weights before
 the first epoch and after each are kept too, as `epoch-0.safetensors` and so on, in float16.
 
-Of twins, --log joins the logs of all that are trained, and --ship copies the weights of the first seed, under the zoo's names.
+--log copies the log, of twins those of all that are trained in one table, and --ship the weights of the first seed, under the zoo's names.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import shutil
 import time
@@ -23,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from tables import read_rows, write_rows
 from torch import Tensor, nn
 
+from featvis.files import write_atomically, write_tensors
 from featvis.zoo.cards import CIFAR10, MEAN, STD
 from featvis.zoo.classifiers import DOWNSAMPLING, TWIN_WIDTHS, StridedClassifier
 
@@ -95,8 +96,13 @@ def train(
     bfloat16: bool,
     snapshots: bool = False,
 ) -> None:
-    """Train from the checkpoint in `out` on, or from the start; nothing is done where the weights are there."""
+    """Train from the checkpoint in `out` on, or from the start; nothing is done where the weights are there.
+
+    Raises SystemExit where `out` holds a training of another length, as its learning rates were others.
+    """
     if (out / WEIGHTS).exists():
+        if (trained := len(read_rows(out / LOG))) != epochs:
+            raise SystemExit(f"{out} holds weights of {trained} epochs, not of {epochs}; give another folder")
         return
     pictures, classes, test_pictures, test_classes = data
     model = model.to(memory_format=torch.channels_last)
@@ -110,12 +116,14 @@ def train(
     rows: list[dict[str, float]] = []
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        if (planned := state["schedule"]["total_steps"] / steps) != epochs:
+            raise SystemExit(f"{out} holds a training of {planned:g} epochs, not of {epochs}; give another folder")
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         rows = state["rows"]
     elif snapshots:
-        save_file(half(model), out / "epoch-0.safetensors")
+        write_tensors(out / "epoch-0.safetensors", half(model), {})
 
     for epoch in range(len(rows), epochs):
         started, total = time.perf_counter(), 0.0
@@ -141,21 +149,20 @@ def train(
         )
         print(rows[-1], flush=True)
         if snapshots:
-            save_file(half(model), out / f"epoch-{epoch + 1}.safetensors")
+            write_tensors(out / f"epoch-{epoch + 1}.safetensors", half(model), {})
         state = {
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
             "schedule": schedule.state_dict(),
             "rows": rows,
         }
-        torch.save(state, checkpoint.with_suffix(".part"))
-        checkpoint.with_suffix(".part").replace(checkpoint)
+        write_atomically(checkpoint, functools.partial(torch.save, state))
 
     rounded = half(model)
     model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in rounded.items()})
     print(f"accuracy with float16 weights: {accuracy(model, test_pictures, test_classes):.4f}", flush=True)
     write_rows(out / LOG, COLUMNS, rows)
-    save_file(rounded, out / WEIGHTS)
+    write_tensors(out / WEIGHTS, rounded, {"recipe": f"experiments/train_classifier.py, {epochs} epochs, seed {seed}"})
 
 
 def join_logs(folder: Path, names: list[str], seeds: list[int], log: Path) -> None:
@@ -179,8 +186,8 @@ def main() -> None:
     parser.add_argument("--twins", help=f"all, or comma-separated: {', '.join(DOWNSAMPLING)}; a folder each.")
     parser.add_argument("--bfloat16", action="store_true", help="Convolutions in bfloat16: half the time.")
     parser.add_argument("--snapshots", action="store_true", help="Keep the weights of each epoch.")
-    parser.add_argument("--log", type=Path, help="Join the logs of all trained twins into this file.")
-    parser.add_argument("--ship", type=Path, help="Copy the twins' weights of the first seed to this folder.")
+    parser.add_argument("--log", type=Path, help="Put the log, or those of all trained twins, into this file.")
+    parser.add_argument("--ship", type=Path, help="Copy the weights of the first seed to this folder.")
     arguments = parser.parse_args()
     data = (*read_split(arguments.archive, "train"), *read_split(arguments.archive, "test"))
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
@@ -196,6 +203,10 @@ def main() -> None:
             arguments.bfloat16,
             arguments.snapshots,
         )
+        if arguments.log:
+            shutil.copyfile(arguments.out / LOG, arguments.log)
+        if arguments.ship:
+            shutil.copyfile(arguments.out / WEIGHTS, arguments.ship / "cifar-k3s2.safetensors")
         return
     names = list(DOWNSAMPLING) if arguments.twins == "all" else arguments.twins.split(",")
     for seed in seeds:

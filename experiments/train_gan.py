@@ -15,6 +15,7 @@ in the 128 pooled features of zoo:cifar-k3s2. `floor` prints what 5,000 training
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,9 +28,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from train_classifier import augment, read_split
+from train_classifier import augment, half, read_split
 
-from featvis.checkpoints import load_strictly, read_checkpoint
+from featvis.checkpoints import load_strictly, read_checkpoint, read_metadata
 from featvis.compat import import_torchvision
 from featvis.files import write_atomically, write_tensors
 from featvis.zoo import ZOO
@@ -193,12 +194,17 @@ class Duel:
 def train(
     pair: str, pictures: Tensor, judge: FrechetInceptionDistance, out: Path, steps: int, seed: int, bfloat16: bool
 ) -> None:
-    """Train from the checkpoint in `out` on, or from the start; nothing is done where weights of as many steps are there."""
+    """Train from the checkpoint in `out` on, or from the start; nothing is done where weights of as many steps are there.
+
+    Raises SystemExit where it was trained for longer.
+    """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     duel = Duel(pair, seed)
     done = duel.resume(checkpoint)
-    if done >= steps and (out / "generator.safetensors").exists():
+    if done > steps:
+        raise SystemExit(f"{out} holds a training of {done} steps, more than {steps}; give another folder")
+    if done == steps and (out / "generator.safetensors").exists():
         return
     started, sums = time.perf_counter(), torch.zeros(4)
     for number in range(done + 1, steps + 1):
@@ -214,26 +220,36 @@ def train(
             print(pair, duel.rows[-1], flush=True)
             write_atomically(checkpoint, lambda path: torch.save(duel.state(), path))
     write_rows(out / "log.csv", COLUMNS, duel.rows)
-    export(duel, pair, judge, out, steps)
+    export(duel, pair, judge, out)
 
 
-def export(duel: Duel, pair: str, judge: FrechetInceptionDistance, out: Path, steps: int) -> None:
+def export(duel: Duel, pair: str, judge: FrechetInceptionDistance, out: Path) -> None:
     """Write both networks in float16, the discriminator with its spectral normalisation folded in, and print what rounding costs."""
-    generator, discriminator = settled(duel.average), duel.discriminator.eval()
-    for layer in list(discriminator.modules()):
-        if parametrize.is_parametrized(layer):
-            parametrize.remove_parametrizations(layer, "weight")
+    generator, discriminator = settled(duel.average), plain(duel.discriminator)
     exact = distance(judge, generator)
     networks: dict[str, nn.Module] = {"discriminator": discriminator, "generator": generator}
     for name, network in networks.items():
-        half = {
-            key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()
-        }
+        rounded = half(network)
         if name == "generator":
-            load_strictly(network, half, name)
+            load_strictly(network, rounded, name)
             print(f"{pair}: distance {exact:.3f}, {distance(judge, generator):.3f} in float16", flush=True)
-        recipe = f"experiments/train_gan.py, pair {pair}, {steps} steps, seed {duel.seed}"
-        write_tensors(out / f"{name}.safetensors", half, {"recipe": recipe})
+        recipe = f"experiments/train_gan.py, pair {pair}, {duel.rows[-1]['step']} steps, seed {duel.seed}"
+        write_tensors(out / f"{name}.safetensors", rounded, {"recipe": recipe})
+
+
+def plain(discriminator: Discriminator) -> Discriminator:
+    """The discriminator with its spectral normalisation folded into its weights."""
+    for layer in list(discriminator.modules()):
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, "weight")
+    return discriminator.eval()
+
+
+def steps_and_seed(weights: Path) -> tuple[int, int]:
+    """Of the training that wrote these weights."""
+    found = re.search(r"(\d+) steps, seed (\d+)", read_metadata(weights)["recipe"])
+    assert found is not None
+    return int(found[1]), int(found[2])
 
 
 def join_logs(out: Path, seed: int) -> None:

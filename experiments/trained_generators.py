@@ -3,29 +3,30 @@
     python experiments/trained_generators.py cifar10_jpeg.zip --more build/gan,build/gan-1,build/gan-2
 
 The pictures of the zoo's generators with random weights (16 networks each) and trained, and CIFAR-10's test pictures, shifted at random:
-checkerboard energy E and signed comb S by period, of the pictures minus their 3x3 blur. --more names folders of experiments/train_gan.py
-with other seeds, steps or discriminators. Writes experiments/results/trained_generators.csv, docs/trained_generators.png and the table of
-docs/studies.md.
+checkerboard energy E and signed comb S by period, of the pictures minus their 3x3 blur, and whether a period stands out from the
+frequencies beside it, in sets of 256 pictures: one of each random network, 16 of each trained one. --more names folders of
+experiments/train_gan.py with other seeds, steps or discriminators. Writes experiments/results/trained_generators.csv,
+docs/trained_generators.png and the table of docs/studies.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from averages import mean_of, said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from train_classifier import read_split
-from train_gan import LATENT, PAIRS, crops, make_generator, samples_of
+from train_gan import LATENT, PAIRS, crops, make_generator, samples_of, steps_and_seed
 
-from featvis.checkpoints import load_strictly, read_checkpoint, read_metadata
-from featvis.estimates import Estimate
-from featvis.gan import PictureAudit, measure_pictures
+from featvis.checkpoints import load_strictly, read_checkpoint
+from featvis.estimates import Estimate, clearest
+from featvis.gan import measure_pictures
 from featvis.plots import save_figure
 from featvis.zoo.cards import WEIGHTS
 from featvis.zoo.generators import Generator, draw_weights
@@ -36,14 +37,17 @@ GENERATORS = [pair for pair, (upsampling, _) in PAIRS.items() if pair == upsampl
 """By how they upsample; each was trained against the same discriminator."""
 
 PERIOD, SAMPLES, NETWORKS, NETWORK_SAMPLES = 4, 4096, 16, 256
-COLUMNS = ("generator", "weights", "steps", "seed", "period", "energy", "energy_error", "exact", "exact_error", "comb",
-           "comb_error", "control_3", "control_3_error", "chance")  # fmt: skip
+CONTROLS = (3, 5, 7)
+COLUMNS = ("generator", "weights", "steps", "seed", "period", "energy", "energy_error", "exact", "exact_error", "comb", "comb_error",
+           *(f"control_{period}{end}" for period in CONTROLS for end in ("", "_error")), "sets", "stands_out")  # fmt: skip
 Row = dict[str, str]
 Kind = tuple[str, str, int]
 """Generator, weights and steps of training."""
 
 SHOWN = 3
 ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#999999"
+LOOKS = ((ORANGE, "s", True), (BLUE, "o", False), (BLUE, "o", True))
+"""Colour, marker and whether it is filled, by how long the networks are trained."""
 
 
 def weights_of(name: str) -> Path | None:
@@ -57,13 +61,6 @@ def trained(name: str, weights: Path) -> Generator:
     generator = make_generator(name)
     load_strictly(generator, read_checkpoint(weights), str(weights))
     return generator.eval()
-
-
-def steps_and_seed(weights: Path) -> tuple[int, int]:
-    """Of the training, as train_gan.py wrote it beside the weights."""
-    found = re.search(r"(\d+) steps, seed (\d+)", read_metadata(weights)["recipe"])
-    assert found is not None
-    return int(found[1]), int(found[2])
 
 
 def random(name: str, seed: int) -> Generator:
@@ -90,28 +87,31 @@ def networks(more: list[Path]) -> Iterator[tuple[str, str, Path]]:
         yield from ((label, upsampling, file) for file in distinct.values())
 
 
-def rows_of(name: str, weights: str, steps: int, seed: int, audit: PictureAudit) -> list[Row]:
-    """A row for each period, of the fine detail."""
-    detail = audit.high_passed
+def rows_of(name: str, weights: str, steps: int, seed: int, pictures: Tensor) -> list[Row]:
+    """A row for each period, of the fine detail of pictures (N, 3, 32, 32)."""
+    detail = measure_pictures(pictures, PERIOD).high_passed
+    sets = [measure_pictures(each, PERIOD).verdict for each in pictures.split(NETWORK_SAMPLES)]
     rows: list[Row] = []
     for period, energy in detail.energy.items():
-        estimates = (energy, detail.exact_periods[period], detail.signed_comb[period], detail.controls[3])
+        controls = (detail.controls[control] for control in CONTROLS)
+        estimates = (energy, detail.exact_periods[period], detail.signed_comb[period], *controls)
         numbers = [f"{number:.5g}" for estimate in estimates for number in estimate]
-        row = (name, weights, str(steps), str(seed), str(period), *numbers, f"{audit.verdict.chances[period]:.4f}")
+        found = sum(period in each.standing_out for each in sets)
+        row = (name, weights, str(steps), str(seed), str(period), *numbers, str(len(sets)), str(found))
         rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows
 
 
 def measure(archive: Path, more: list[Path]) -> list[Row]:
     real = crops(read_split(archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
-    rows = rows_of("CIFAR-10", "real", 0, 0, measure_pictures(real, PERIOD))
+    rows = rows_of("CIFAR-10", "real", 0, 0, real)
     for name in GENERATORS:
         for seed in range(NETWORKS):
             pictures = pictures_of(random(name, seed), NETWORK_SAMPLES)
-            rows += rows_of(name, "random", 0, seed, measure_pictures(pictures, PERIOD))
+            rows += rows_of(name, "random", 0, seed, pictures)
     for label, upsampling, weights in networks(more):
         pictures = pictures_of(trained(upsampling, weights), SAMPLES)
-        rows += rows_of(label, "trained", *steps_and_seed(weights), measure_pictures(pictures, PERIOD))
+        rows += rows_of(label, "trained", *steps_and_seed(weights), pictures)
         print(*rows[-2].values(), *rows[-1].values(), flush=True)
     write_rows(TABLE, COLUMNS, rows)
     return rows
@@ -131,50 +131,34 @@ def kinds_of(rows: list[Row]) -> list[Kind]:
 def over_networks(rows: list[Row], kind: Kind, period: int, column: str) -> Estimate:
     """The mean over networks and its standard error; over samples, where there is one network alone."""
     found = [row for row in rows if kind_of(row) == kind and row["period"] == str(period)]
-    values = torch.tensor([float(row[column]) for row in found], dtype=torch.float64)
-    if len(values) == 1:
-        return Estimate(float(values), float(found[0][f"{column}_error"]))
-    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5))
-
-
-def shown(estimate: Estimate, digits: int = 4) -> str:
-    error = "" if estimate.error is None else f" ± {estimate.error:.{digits}f}"
-    return f"{estimate.value:.{digits}f}{error}"
+    values = [float(row[column]) for row in found]
+    return mean_of(values) if len(values) > 1 else Estimate(values[0], float(found[0][f"{column}_error"]))
 
 
 def table(rows: list[Row]) -> str:
     """Means over networks of the fine detail's numbers; a line for each generator, random and trained."""
-    header = (
-        "generator",
-        "weights",
-        "sets of pictures",
-        "E(2)",
-        "of exactly 4",
-        "S(2)",
-        "S(4)",
-        "control E(3)",
-        "period stands out",
-    )
+    header = ("generator", "weights", "networks", "E(2)", "E of exactly 4", "S(2)", "S(4)", "worst control of E",
+              "sets of pictures where period 2 stands out", "4")  # fmt: skip
     lines = []
     for kind in kinds_of(rows):
         name, weights, steps = kind
-        found = [row for row in rows if kind_of(row) == kind]
-        chances = {period: [float(row["chance"]) for row in found if row["period"] == period] for period in ("2", "4")}
-        out = ", ".join(f"{period} in {sum(chance <= 0.01 for chance in each)}" for period, each in chances.items())
-        numbers = [
-            over_networks(rows, kind, period, column)
-            for period, column in ((2, "energy"), (4, "exact"), (2, "comb"), (4, "comb"), (4, "control_3"))
+        measured = ((2, "energy"), (4, "exact"), (2, "comb"), (4, "comb"))
+        numbers = [over_networks(rows, kind, period, column) for period, column in measured]
+        controls = {period: over_networks(rows, kind, PERIOD, f"control_{period}") for period in CONTROLS}
+        numbers.append(controls[clearest(controls) or CONTROLS[0]])
+        found = {period: [row for row in rows if kind_of(row) == kind and row["period"] == period] for period in "24"}
+        out = [
+            f"{sum(int(r['stands_out']) for r in its)} of {sum(int(r['sets']) for r in its)}" for its in found.values()
         ]
         label = f"{weights}, {steps} steps" if weights == "trained" else weights
-        lines.append((name, label, len(found) // 2, *(shown(number) for number in numbers), out))
+        lines.append((name, label, len(found["2"]), *map(said, numbers), *out))
     return markdown_table(header, lines)
 
 
 def figure_of(rows: list[Row]) -> Figure:
     """Samples of each generator, then energy and comb by period, random and trained."""
-    kinds = kinds_of(rows)
-    longest = {name: steps for name, weights, steps in sorted(kinds, key=lambda kind: kind[2]) if weights == "trained"}
-    names = [name for name in GENERATORS if name in longest]
+    stages = sorted({kind[1:] for kind in kinds_of(rows) if kind[0] in GENERATORS})
+    names = [name for name in GENERATORS if weights_of(name)]
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2.1))
     grid = above.subplots(SHOWN, len(names), squeeze=False)
@@ -194,15 +178,13 @@ def figure_of(rows: list[Row]) -> Figure:
         ("comb", 4, "S(4)"),
     )
     for axes, (column, period, title) in zip(panels, panel_kinds, strict=True):
-        for weights, colour, marker, shift in (("random", ORANGE, "s", -0.12), ("trained", BLUE, "o", 0.12)):
-            found = [
-                over_networks(rows, (name, weights, longest[name] if weights == "trained" else 0), period, column)
-                for name in names
-            ]
-            places = [place + shift for place in range(len(names))]
+        for (weights, steps), (colour, marker, filled), shift in zip(stages, LOOKS, (-0.2, 0, 0.2), strict=True):
+            found = [over_networks(rows, (name, weights, steps), period, column) for name in names]
+            count = len({row["seed"] for row in rows if kind_of(row)[1:] == (weights, steps)})
             axes.errorbar(
-                places, [each.value for each in found], [each.error or 0 for each in found],
-                fmt=marker, color=colour, markersize=5, capsize=3, label=f"{weights} weights",
+                [place + shift for place in range(len(names))], [each.value for each in found], [each.error or 0 for each in found],
+                fmt=marker, color=colour, markerfacecolor=colour if filled else "none", markersize=5, capsize=3,
+                label=f"{steps} steps, {count} networks" if steps else f"random weights, {count} networks",
             )  # fmt: skip
         real = over_networks(rows, ("CIFAR-10", "real", 0), period, column)
         axes.axhline(real.value, color=GREY, linewidth=1, label="CIFAR-10")

@@ -20,19 +20,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from averages import mean_of, said
 from safetensors.torch import load_file
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows
 from torch import Tensor
 from train_classifier import accuracy, read_split
+from train_gan import steps_and_seed
 
-from featvis.checkpoints import read_metadata
 from featvis.energy import CheckerboardEnergy, Energies
 from featvis.estimates import Estimate, clearest
 from featvis.files import write_text
@@ -81,11 +79,6 @@ def energies_of(model: Model, pictures: Tensor) -> Energies:
     return metric.compute()
 
 
-def mean_over(values: Sequence[float]) -> Estimate:
-    """The mean of independent values, with its standard error."""
-    return Estimate(statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)))
-
-
 def rounded(estimate: Estimate) -> list[float]:
     return [float(f"{number:.4g}") for number in estimate if number is not None]
 
@@ -121,11 +114,9 @@ def generator_figures(card: Card) -> dict[str, Any]:
         measure_pictures(sample(one, latents.shape[1:], "normal", FEWER, 0), period).high_passed for one in drawn
     ]
     pair = card.name.removeprefix("generator-")
-    recipe = read_metadata(card.weights)["recipe"]
-    trained = re.search(r"(\d+) steps, seed (\d+)", recipe)
-    assert trained is not None
+    trained = tuple(map(str, steps_and_seed(card.weights)))
     log = read_rows(RESULTS / "gan_training.csv")
-    (last,) = [row for row in log if (row["pair"], row["step"], row["seed"]) == (pair, *trained.groups())]
+    (last,) = [row for row in log if (row["pair"], row["step"], row["seed"]) == (pair, *trained)]
     return {
         "distance": float(last["distance"]),
         "steps": int(last["step"]),
@@ -133,7 +124,7 @@ def generator_figures(card: Card) -> dict[str, Any]:
         "measured": rounded(found.energy[period]),
         "controls": controls_of(found.controls, period),
         "closed_form": float(f"{closed_form_energies(pair)[period]:.4g}"),
-        "measured_random": rounded(mean_over([one.energy[period].value for one in measured])),
+        "measured_random": rounded(mean_of([one.energy[period].value for one in measured])),
         "signed_comb": rounded(found.signed_comb[period]),
         "high_frequency_share": rounded(found.high_frequency_share),
     }
@@ -154,8 +145,8 @@ def gradient_figures(card: Card, data: Data) -> dict[str, Any]:
         "predicted": float(f"{predict(model.module, card.input_size).energy[period]:.4g}"),
         "measured": rounded(found.energy[period]),
         "controls": controls_of(found.controls, period),
-        "predicted_random": rounded(mean_over(expected)),
-        "measured_random": rounded(mean_over(measured)),
+        "predicted_random": rounded(mean_of(expected)),
+        "measured_random": rounded(mean_of(measured)),
         "signed_comb": rounded(found.signed_comb[period]),
         "high_frequency_share": rounded(found.high_frequency_share),
     }
@@ -178,10 +169,9 @@ def audited(card: Card, data: Data, known: dict[str, Any]) -> dict[str, Any]:
     return {"weights": weights, "parameters": parameters, **figures}
 
 
-def said(figure: list[float] | float) -> str:
-    if isinstance(figure, list):
-        return f"{figure[0]:.4f} ± {figure[1]:.4f}"
-    return f"{figure:.4f}"
+def shown(figure: list[float] | float) -> str:
+    """An estimate as figures.json holds it, or a number without an error."""
+    return said(Estimate(*figure) if isinstance(figure, list) else Estimate(figure, None))
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -195,8 +185,8 @@ def table(figures: dict[str, Any]) -> str:
         worst = clearest(controls)
         quality = f"{known['accuracy'][0]:.4f}" if "accuracy" in known else "-"
         keys = ("predicted_random", "measured_random", "predicted", "measured")
-        cells = [f"`{name}`", quality, known["period"], *(said(known[key]) for key in keys)]
-        cells += [said(list(controls[worst])), said(known["signed_comb"]), f"{known['high_frequency_share'][0]:.2f}"]
+        cells = [f"`{name}`", quality, known["period"], *(shown(known[key]) for key in keys)]
+        cells += [said(controls[worst]), shown(known["signed_comb"]), f"{known['high_frequency_share'][0]:.2f}"]
         rows.append(cells)
     header = (
         "network", "accuracy", "P", "random weights: predicted E(P)", "measured", "trained: predicted E(P)", "measured",
@@ -214,9 +204,9 @@ def list_of_all(figures: dict[str, Any]) -> str:
         known = figures[name]
         quality = next((key, known[key]) for key in ("accuracy", "separation", "distance") if key in known)
         size = f"{card.weights.stat().st_size / 1000:.0f} kB"
-        measured = f"E({known['period']}) = {said(known['measured'])}"
+        measured = f"E({known['period']}) = {shown(known['measured'])}"
         parameters = f"{known['parameters'] / 1e6:.2f} M"
-        rows.append((f"`{name}`", card.layer, parameters, size, f"{quality[0]} {said(quality[1])}", measured))
+        rows.append((f"`{name}`", card.layer, parameters, size, f"{quality[0]} {shown(quality[1])}", measured))
     return markdown_table(("network", "its layers", "parameters", "file", "quality", "measured"), rows)
 
 

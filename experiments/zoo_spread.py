@@ -1,81 +1,137 @@
-"""How far twins that differ in their seed alone lie apart, in accuracy and in measured E(8).
+"""How far twins that differ in their seed alone lie apart, in accuracy and in measured energy.
 
     python experiments/train_classifier.py ARCHIVE --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
-    python experiments/zoo_spread.py ARCHIVE --trained build/short
+    python experiments/train_gan.py ARCHIVE --out build/gan-1 --pairs all --steps 1000 --seed 1 --bfloat16    # and so on
+    python experiments/zoo_spread.py ARCHIVE --classifiers build/short --gans build/gan-1000,build/gan-1,build/gan-2
 
-Every twin of which two seeds or more are trained; E of the gradient of the top logit at 1,000 test pictures, as in zoo_audit.py. Writes
-experiments/results/twins_spread.csv and the table of docs/zoo.md; what is measured already is kept.
+Every classifier and discriminator of which two seeds or more are trained for as long, discriminators also before training; E of the
+gradient of the top logit at 1,000 test pictures, as in zoo_audit.py. Writes experiments/results/twins_spread.csv and the table of
+docs/zoo.md; what is measured already of the same weights is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
+import torch
+from averages import mean_of, said
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
-from torch import Tensor
+from torch import Tensor, nn
 from train_classifier import LOG, WEIGHTS, accuracy, read_split
-from zoo_audit import PICTURES, energies_of, mean_over, rolled, some
+from train_gan import PAIRS, Duel, plain, steps_and_seed
+from zoo_audit import PERIODS, PICTURES, energies_of, rolled, some
 
 from featvis.checkpoints import load_strictly, read_checkpoint
 from featvis.models import Model
+from featvis.resume import weights_hash
 from featvis.zoo import ZOO
 from featvis.zoo.classifiers import DOWNSAMPLING
 
-TABLE, PERIOD = RESULTS / "twins_spread.csv", 8
-COLUMNS = ("twin", "seed", "epochs", "accuracy", "measured", "error")
+TABLE = RESULTS / "twins_spread.csv"
+COLUMNS = ("network", "seed", "training", "accuracy", "measured", "error", "hash")
+
+Trained = tuple[str, int, str, nn.Module]
+"""Name in the zoo, seed, how long it was trained, and the network."""
 
 
-def measured(folder: Path, twin: str, data: tuple[Tensor, Tensor], pictures: Tensor) -> tuple[int, float, float, float]:
-    """Epochs, accuracy with float16 weights, E(8) and its error over pictures."""
-    card = ZOO[f"twin-{twin}"]
-    network = card.architecture().eval()
-    load_strictly(network, read_checkpoint(folder / WEIGHTS), str(folder))
-    energy = energies_of(Model(network, mean=card.mean, std=card.std), pictures).energy[PERIOD]
-    return len(read_rows(folder / LOG)), accuracy(network, *data), energy.value, energy.error or 0.0
+def loaded(name: str, weights: Path) -> nn.Module:
+    """A network of the zoo with weights of a file, in eval mode."""
+    network = ZOO[name].architecture().eval()
+    load_strictly(network, read_checkpoint(weights), str(weights))
+    return network
 
 
-def measure_all(trained: Path, data: tuple[Tensor, Tensor]) -> list[dict[str, str]]:
-    """A row for each trained twin and seed."""
-    rows = read_rows(TABLE)
-    done = {(row["twin"], row["seed"]) for row in rows}
-    pictures = rolled(some(data[0], PICTURES))
+def classifiers(folder: Path) -> Iterator[Trained]:
+    """What train_classifier.py trained to the end."""
     for twin in DOWNSAMPLING:
-        for folder in sorted(trained.glob(f"{twin}-[0-9]*")):
-            seed = folder.name.removeprefix(f"{twin}-")
-            if (twin, seed) in done or not (folder / WEIGHTS).exists():
-                continue
-            epochs, *values = measured(folder, twin, data, pictures)
-            rows.append(dict(zip(COLUMNS, (twin, seed, str(epochs), *(f"{v:.6f}" for v in values)), strict=True)))
-            print(rows[-1], flush=True)
-            write_rows(TABLE, COLUMNS, rows)
-    return rows
+        for weights in sorted(folder.glob(f"{twin}-[0-9]*/{WEIGHTS}")):
+            seed = int(weights.parent.name.removeprefix(f"{twin}-"))
+            name = f"twin-{twin}"
+            yield name, seed, f"{len(read_rows(weights.parent / LOG))} epochs", loaded(name, weights)
+
+
+def discriminators(folders: list[Path]) -> Iterator[Trained]:
+    """What train_gan.py trained to the end, in each pair that the zoo takes its discriminator from, and what it began with."""
+    for pair, (upsampling, downsampling) in PAIRS.items():
+        for folder in folders if upsampling == "nearest" else ():
+            if (weights := folder / pair / "discriminator.safetensors").exists():
+                steps, seed = steps_and_seed(weights)
+                name = f"discriminator-{downsampling}"
+                yield name, seed, "0 steps", plain(Duel(pair, seed).discriminator)
+                yield name, seed, f"{steps} steps", loaded(name, weights)
+
+
+def measured(trained: Trained, data: tuple[Tensor, Tensor], pictures: Tensor) -> dict[str, str]:
+    """Accuracy, energy at the longest period that is measured, and its error over pictures."""
+    name, seed, training, network = trained
+    card = ZOO[name]
+    energy = energies_of(Model(network, mean=card.mean, std=card.std), pictures).energy[PERIODS[card.kind]]
+    share = f"{accuracy(network, *data):.4f}" if card.kind == "classifier" else ""
+    mark = weights_hash(network)
+    cells = (name, str(seed), training, share, f"{energy.value:.6f}", f"{energy.error or 0.0:.6f}", mark)
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+def measure_all(networks: Iterable[Trained], data: tuple[Tensor, Tensor]) -> list[dict[str, str]]:
+    """A row for each network and seed."""
+    rows = {tuple(row[name] for name in COLUMNS[:3]): row for row in read_rows(TABLE)}
+    pictures = rolled(some(data[0], PICTURES))
+    for name, seed, training, network in networks:
+        key = (name, str(seed), training)
+        if key not in rows or rows[key]["hash"] != weights_hash(network):
+            rows[key] = measured((name, seed, training, network), data, pictures)
+            print(rows[key], flush=True)
+            write_rows(TABLE, COLUMNS, rows.values())
+    return list(rows.values())
 
 
 def table(rows: list[dict[str, str]]) -> str:
     """Mean, standard error and standard deviation over seeds, and the error that one network has over pictures."""
     lines = []
-    for twin in DOWNSAMPLING:
-        its = [row for row in rows if row["twin"] == twin]
+    kinds = dict.fromkeys((row["network"], row["training"]) for row in rows)
+    for name, training in sorted(kinds, key=lambda kind: list(ZOO).index(kind[0])):
+        its = [row for row in rows if (row["network"], row["training"]) == (name, training)]
         if len(its) < 2:
             continue
-        cells = [f"`twin-{twin}`", str(len(its)), "/".join(sorted({row["epochs"] for row in its}))]
+        cells = [f"`{name}`", training, str(len(its))]
         for column in ("accuracy", "measured"):
-            values = [float(row[column]) for row in its]
-            mean = mean_over(values)
-            cells += [f"{mean.value:.4f} ± {mean.error:.4f}", f"{statistics.stdev(values):.4f}"]
-        lines.append((*cells, f"{statistics.fmean(float(row['error']) for row in its):.4f}"))
-    header = ("twin", "seeds", "epochs", "accuracy", "spread", "measured E(8)", "spread", "error of one network")
+            values = [float(row[column]) for row in its if row[column]]
+            if not values:
+                cells += ["-", "-"]
+                continue
+            cells += [said(mean_of(values)), f"{statistics.stdev(values):.4f}"]
+        period = str(PERIODS[ZOO[name].kind])
+        lines.append((*cells[:5], period, *cells[5:], f"{statistics.fmean(float(row['error']) for row in its):.4f}"))
+    header = (
+        "network",
+        "training",
+        "seeds",
+        "accuracy",
+        "spread",
+        "P",
+        "measured E(P)",
+        "spread",
+        "error of one network",
+    )
     return markdown_table(header, lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--trained", type=Path, default=Path("build/short"))
+    parser.add_argument(
+        "--classifiers", type=Path, default=Path("build/short"), help="A folder of train_classifier.py."
+    )
+    parser.add_argument("--gans", default="", help="Comma-separated folders of train_gan.py.")
     arguments = parser.parse_args()
-    rows = measure_all(arguments.trained, read_split(arguments.archive, "test"))
+    torch.set_num_threads(1)
+    folders = [Path(folder) for folder in arguments.gans.split(",") if folder]
+    networks = chain(classifiers(arguments.classifiers), discriminators(folders))
+    rows = measure_all(networks, read_split(arguments.archive, "test"))
     put_table(DOCS / "zoo.md", "spread", table(rows))
 
 

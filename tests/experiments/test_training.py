@@ -20,10 +20,10 @@ def data(count=32):
     return pictures, classes, pictures[:8], classes[:8]
 
 
-def trained_classifier(out, seed=0):
+def trained_classifier(out, seed=0, epochs=EPOCHS):
     torch.manual_seed(seed)
     network = StridedClassifier((4, 4, 8), downsampling="blur")
-    train_classifier.train(network, data(), out, EPOCHS, 16, seed, bfloat16=True, snapshots=True)
+    train_classifier.train(network, data(), out, epochs, 16, seed, bfloat16=True, snapshots=True)
     return load_file(out / train_classifier.WEIGHTS)
 
 
@@ -57,6 +57,20 @@ def test_a_stopped_classifier_goes_on(tmp_path, monkeypatch):
         assert same(*map(load_file, paths))
     with (tmp_path / "stopped" / train_classifier.LOG).open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_a_training_of_another_length_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, train_classifier, "accuracy", 2)
+        with pytest.raises(KeyboardInterrupt):
+            trained_classifier(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit, match="training of 3 epochs, not of 5"):
+        trained_classifier(tmp_path, epochs=5)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    trained_classifier(tmp_path)
+    with pytest.raises(SystemExit, match="weights of 3 epochs, not of 5"):
+        trained_classifier(tmp_path, epochs=5)
 
 
 def test_another_seed_is_another_network(tmp_path):
