@@ -94,7 +94,7 @@ BEHIND: dict[str, Callable[[Family], nn.Module]] = {
     " + hold": lambda family: SmoothHold1d(family.stride),
     " + wide hold": lambda family: SmoothHold1d(family.combs[-1]),
 }
-"""What follows the last layer: a stride-1 layer with random weights, or a box of equal ones, as wide as a stride or as three."""
+"""What follows the last layer: a stride-1 layer with random weights, or a box of equal ones, as wide as the stride or its third power."""
 
 VARIANTS = (*LAYERS, *(f"deconv, uneven{end}" for end in BEHIND if end))
 

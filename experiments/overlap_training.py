@@ -1,14 +1,14 @@
-"""Does training balance uneven overlap? The strided layers of two twins over training: 3x3 kernels, which overlap unevenly, and 4x4.
+"""Does training balance uneven overlap? Three twins over training: 3x3 kernels, which overlap unevenly, 4x4, and 3x3 with 1x1 shortcuts.
 
-    python experiments/train_classifier.py ARCHIVE --out build/short --twins k3s2,k4s2 --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
+    python experiments/train_classifier.py ARCHIVE --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
     python experiments/overlap_training.py ARCHIVE --snapshots build/short
 
-What each strided layer injects at its own stride, predicted from its weights, and E(8) measured at 500 test pictures: for the weights
-before training and after each epoch, errors over the seeds, and for the zoo's twins, which were trained for longer, with one seed,
-errors over pictures. Two controls for each: every convolution with the weights of each kernel shuffled over its positions, or with
-those of each position shuffled over the kernels, which keeps how much each position weighs; three draws, 250 pictures, errors over
-the draws. Batch norms have the statistics of their own network: where its weights are shuffled or untrained, measured anew at training
-pictures. What is measured already of the same weights is kept.
+What each strided layer injects at its own stride, predicted from its weights, where it is the only way to the pixels, and E(8) measured
+at 500 test pictures: for the weights before training and after each epoch, errors over the seeds, and for the zoo's twins, which were
+trained for longer, with one seed, errors over pictures. Two controls for each: every convolution with the weights of each kernel shuffled
+over its positions, or with those of each position shuffled over the kernels, which keeps how much each position weighs; three draws, 250
+pictures, errors over the draws. Batch norms have the statistics of their own network: where its weights are shuffled or untrained,
+measured anew at training pictures. What is measured already of the same weights is kept.
 
 Writes experiments/results/overlap_training.csv, docs/overlap_training.png and the table of docs/studies.md.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ from featvis.resume import weights_hash
 from featvis.zoo import ZOO
 
 TABLE, FIGURE = RESULTS / "overlap_training.csv", DOCS / "overlap_training.png"
-TWINS, PERIOD, PICTURES, DRAWS = ("k3s2", "k4s2"), 8, 500, 3
+TWINS, PERIOD, PICTURES, DRAWS = ("k3s2", "k4s2", "shortcut-1x1"), 8, 500, 3
 SETTLING = 2000
 """Training pictures at which batch norms are measured."""
 
@@ -94,12 +95,17 @@ def settle(network: nn.Module, inputs: list[Tensor]) -> None:
 
 
 def measured(network: nn.Module, twin: str, pictures: Tensor) -> list[float]:
-    """What each strided layer injects, E(8) predicted and measured, and the error of that over pictures."""
+    """What each strided layer injects, NaN where two lie side by side, E(8) predicted and measured, and the error of that over pictures."""
     card = ZOO[f"twin-{twin}"]
     prediction = predict(network, card.input_size)
     injected = {layer.name: layer.injected for layer in prediction.layers}
     energy = energies_of(Model(network, mean=card.mean, std=card.std), pictures).energy[PERIOD]
-    return [*(injected[name] for name in LAYERS), prediction.energy[PERIOD], energy.value, energy.error or 0.0]
+    return [
+        *(injected.get(name, math.nan) for name in LAYERS),
+        prediction.energy[PERIOD],
+        energy.value,
+        energy.error or 0.0,
+    ]
 
 
 def measured_shuffled(
@@ -136,15 +142,23 @@ def measure_all(folder: Path, pictures: Tensor, inputs: list[Tensor]) -> list[di
                 if change
                 else measured(network, twin, pictures)
             )
-            rows[key] = dict(zip(COLUMNS, (*key, *(f"{value:.6f}" for value in values), mark), strict=True))
+            rows[key] = dict(
+                zip(
+                    COLUMNS,
+                    (*key, *("" if math.isnan(value) else f"{value:.6f}" for value in values), mark),
+                    strict=True,
+                )
+            )
             print(rows[key], flush=True)
             write_rows(TABLE, COLUMNS, rows.values())
     return list(rows.values())
 
 
-def estimate(rows: list[dict[str, str]], column: str) -> Estimate:
+def estimate(rows: list[dict[str, str]], column: str) -> Estimate | None:
     """The mean over seeds with its error; of a single seed its value, and the error over pictures or draws where it was measured."""
-    values = [float(row[column]) for row in rows]
+    values = [float(row[column]) for row in rows if row[column]]
+    if not values:
+        return None
     if len(values) > 1:
         return mean_of(values)
     return Estimate(values[0], float(rows[0]["error"]) if column == "measured" else None)
@@ -179,7 +193,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 COLOURS = dict(zip(LAYERS, ("#0072b2", "#d55e00", "#009e73"), strict=True))
-STYLES = {"k3s2": ("-", "o"), "k4s2": ("--", "s")}
+STYLES = {"k3s2": ("-", "o"), "k4s2": ("--", "s"), "shortcut-1x1": (":", "^")}
 
 
 def draw(rows: list[dict[str, str]]) -> Figure:
@@ -190,7 +204,8 @@ def draw(rows: list[dict[str, str]]) -> Figure:
         for name, colour in COLOURS.items():
             _line(left, rows, twin, "trained", name, colour, f"{name.partition('.')[0]}, {twin}")
         for shuffle, colour in zip(SHUFFLES, ("#222222", "#cc79a7", "#56b4e9"), strict=True):
-            _line(right, rows, twin, shuffle, "measured", colour, f"{shuffle}, {twin}")
+            if shuffle == "trained" or twin in ("k3s2", "k4s2"):
+                _line(right, rows, twin, shuffle, "measured", colour, f"{shuffle}, {twin}")
     left.set_title("What each strided layer injects, from its weights")
     left.set_ylabel("E at the layer's own stride")
     right.set_title("Measured at the pixels")
@@ -214,17 +229,18 @@ def _line(
 ) -> None:
     """One quantity over the epochs of the short recipe, and beside it at the end of the full one."""
     style, marker = STYLES[twin]
-    by_epoch = chosen(rows, "short", twin, shuffle)
-    values = [estimate(its, column) for its in by_epoch.values()]
-    errors = [value.error or 0.0 for value in values]
+    by_epoch = chosen(rows, "short", twin, shuffle).items()
+    values = {epoch: value for epoch, its in by_epoch if (value := estimate(its, column)) is not None}
+    if not values:
+        return
     axes.errorbar(
-        list(by_epoch), [value.value for value in values], errors,
+        list(values), [value.value for value in values.values()], [value.error or 0.0 for value in values.values()],
         color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.2, capsize=2, label=label,
     )  # fmt: skip
-    if end := chosen(rows, "full", twin, shuffle).get(FULL_EPOCHS):
-        value = estimate(end, column)
+    end = estimate(chosen(rows, "full", twin, shuffle)[FULL_EPOCHS], column)
+    if end is not None:
         axes.errorbar(
-            last_epoch(rows) + 1, value.value, value.error or 0.0,
+            last_epoch(rows) + 1, end.value, end.error or 0.0,
             color=colour, marker=marker, markersize=6, markerfacecolor="none", capsize=2,
         )  # fmt: skip
 

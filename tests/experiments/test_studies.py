@@ -13,6 +13,7 @@ import torch
 import trained_generators
 from torch import nn
 
+from featvis.estimates import Estimate
 from featvis.models import Model
 
 
@@ -64,17 +65,6 @@ def test_participation_is_1_where_all_pixels_count_alike():
     assert adversary.participation(one).item() == pytest.approx(1 / 1024)
 
 
-def test_the_error_of_a_ratio_is_its_spread():
-    found = []
-    for seed in range(400):
-        below = 3 + noise(200, seed=seed)
-        found.append(adversary.ratio_of(0.5 * below + noise(200, seed=1000 + seed), below))
-    values = torch.tensor([one.value for one in found])
-    errors = torch.tensor([one.error for one in found])
-    assert values.mean().item() == pytest.approx(0.5, abs=0.01)
-    assert errors.mean().item() == pytest.approx(values.std().item(), rel=0.1)
-
-
 def test_rank_correlation_and_how_often_chance_gives_as_much():
     rising = [1.0, 2.0, 3.0, 4.0]
     value, chance = adversary.rank_correlation(rising, [2.0, 3.0, 5.0, 9.0])
@@ -84,7 +74,7 @@ def test_rank_correlation_and_how_often_chance_gives_as_much():
 
 
 def test_what_is_measured_of_a_victim_comes_back_from_its_rows():
-    found = {("E", 8): (0.1, 0.01), ("sign method, all", 0.5): (0.25, 0.03)}
+    found = {("E", 8): Estimate(0.1, 0.01), ("sign method, all", 0.5): Estimate(0.25, 0.03)}
     rows = adversary.rows_of(("k3s2", "trained"), found)
     assert adversary.networks_of(rows) == {("k3s2", "trained"): found}
 
@@ -116,6 +106,17 @@ def test_a_comb_that_grows_with_the_colour_is_found():
     assert float(rows[0]["correlation"]) > 0.8
 
 
+@pytest.mark.parametrize(
+    ("square", "error", "limit"), [(-0.96, 0.63, 1.2600), (0.5, 0.3, 1.1), (4.0, 0.5, None), (0.0, 0.01, 0.02)]
+)
+def test_a_comb_that_may_be_none_gets_a_limit(square, error, limit):
+    """From the root that the table of results holds, not from the square."""
+    root = math.copysign(math.sqrt(abs(square)), square)
+    written = Estimate(root, error / max(2 * abs(root), math.sqrt(error)))
+    found = strong_colours.upper_limit(written)
+    assert found is None if limit is None else found == pytest.approx(math.sqrt(limit))
+
+
 def test_the_spectrum_of_white_noise_is_flat():
     spectrum = pooling_frequencies.spectrum(noise(512, 3, 32, 32))
     assert spectrum.mean().item() == pytest.approx(1)
@@ -137,6 +138,28 @@ def test_shuffles_keep_what_they_say():
     mixed = overlap_training.SHUFFLES["kernels shuffled"](kernels, random)
     assert torch.equal(mixed.sort(0).values, kernels.sort(0).values)
     assert not torch.equal(mixed, kernels)
+
+
+def test_shuffled_networks_have_batch_norms_of_their_own(monkeypatch):
+    """With the statistics of the network that they come from, shuffled weights put all pictures into one class."""
+    random = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(64, 3, 32, 32, generator=random)]
+    network = overlap_training.network_at("k3s2", 0, None, 0, inputs)
+    seen = []
+
+    def watched(twin_network, twin, pictures):
+        with torch.no_grad():
+            features = twin_network.stem(inputs[0])
+        seen.append(features)
+        return [0.0] * 6
+
+    monkeypatch.setattr(overlap_training, "measured", watched)
+    change = overlap_training.SHUFFLES["kernels shuffled"]
+    overlap_training.measured_shuffled(network, "k3s2", inputs[0], change, inputs)
+    assert len(seen) == overlap_training.DRAWS
+    for features in seen:
+        # Rectified standard normal values: half are 0, and their mean square is a half.
+        assert features.square().mean().item() == pytest.approx(0.5, rel=0.1)
 
 
 def test_one_seed_has_the_error_over_pictures_and_several_their_own():

@@ -137,3 +137,22 @@ def test_a_pair_can_be_trained_for_longer(tmp_path, quick):
     longer = trained_pair(tmp_path / "longer", "nearest")
     assert not same(shorter, longer)
     assert same(longer, trained_pair(tmp_path / "whole", "nearest"))
+
+
+def test_a_pair_that_was_trained_for_longer_is_refused(tmp_path, quick):
+    trained_pair(tmp_path, "nearest")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit, match="training of 4 steps, more than 2"):
+        trained_pair(tmp_path, "nearest", steps=2)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert train_gan.steps_and_seed(tmp_path / "generator.safetensors") == (4, 0)
+
+
+def test_a_plain_discriminator_is_the_normalised_one():
+    discriminator = train_gan.Duel("k5s2", 0).discriminator.eval()
+    pictures = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = discriminator(pictures)
+        assert any("original" in name for name in discriminator.state_dict())
+        torch.testing.assert_close(train_gan.plain(discriminator)(pictures), expected)
+    assert not any("original" in name for name in discriminator.state_dict())
