@@ -155,6 +155,7 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         if column == 1:
             axes.set_yscale("symlog", linthresh=0.001)
+            axes.set_ylim(bottom=-0.0005)
     handles = lower.axes[0].get_legend_handles_labels()
     lower.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     return drawn
