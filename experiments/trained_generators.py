@@ -178,13 +178,13 @@ def figure_of(rows: list[Row]) -> Figure:
         ("comb", 4, "S(4)"),
     )
     for axes, (column, period, title) in zip(panels, panel_kinds, strict=True):
-        for (weights, steps), (colour, marker, filled), shift in zip(stages, LOOKS, (-0.2, 0, 0.2), strict=True):
+        for (weights, steps), (colour, marker, filled), shift in zip(stages, LOOKS, (-0.2, 0, 0.2), strict=False):
             found = [over_networks(rows, (name, weights, steps), period, column) for name in names]
             count = len({row["seed"] for row in rows if kind_of(row)[1:] == (weights, steps)})
             axes.errorbar(
                 [place + shift for place in range(len(names))], [each.value for each in found], [each.error or 0 for each in found],
                 fmt=marker, color=colour, markerfacecolor=colour if filled else "none", markersize=5, capsize=3,
-                label=f"{steps} steps, {count} networks" if steps else f"random weights, {count} networks",
+                label=f"{f'{steps} steps' if steps else 'random weights'}: {count} network{'s' * (count != 1)}",
             )  # fmt: skip
         real = over_networks(rows, ("CIFAR-10", "real", 0), period, column)
         axes.axhline(real.value, color=GREY, linewidth=1, label="CIFAR-10")
