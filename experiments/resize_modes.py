@@ -18,9 +18,20 @@ from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from train_classifier import read_split
 from train_gan import TRAINING, crops, distance, judge_of
-from trained_generators import BLUE, GENERATORS, GREY, ORANGE, PERIOD, SAMPLES, pictures_of, trained, weights_of
+from trained_generators import (
+    BLUE,
+    CONTROLS,
+    GENERATORS,
+    GREY,
+    ORANGE,
+    PERIOD,
+    SAMPLES,
+    pictures_of,
+    trained,
+    weights_of,
+)
 
-from featvis.estimates import Estimate, clearest
+from featvis.estimates import Estimate
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
 from featvis.plots import save_figure
 
@@ -48,7 +59,7 @@ SHOWN = {
     "E of exactly 4": ("E of exactly 4", 4),
     "S(2)": ("S(2)", 4),
     "S(4)": ("S(4)", 4),
-    "worst_control": ("worst control of E", 4),
+    "largest_control": ("largest control", 4),
     "high_frequency_share": ("high-frequency share", 4),
     "fine_detail": ("power above 1/4 cycle", 4),
 }
@@ -69,7 +80,7 @@ def of_pictures(audit: PictureAudit) -> dict[str, Estimate]:
         "E of exactly 4": detail.exact_periods[4],
         "S(2)": detail.signed_comb[2],
         "S(4)": detail.signed_comb[4],
-        "worst_control": detail.controls[clearest(detail.controls) or 3],
+        "largest_control": max(detail.controls[period] for period in CONTROLS),
         "high_frequency_share": audit.raw.high_frequency_share,
         "fine_detail": Estimate(fine_detail(audit), None),
     }
