@@ -180,8 +180,6 @@ def table(rows: list[dict[str, str]]) -> str:
             by_epoch = chosen(rows, recipe, twin, "trained")
             shuffled = [chosen(rows, recipe, twin, name) for name in SHUFFLES if name != "trained"]
             for epoch, its in by_epoch.items():
-                if recipe == "full" and epoch == 0:
-                    continue
                 cells = [said(estimate(its, name)) for name in (*LAYERS, "predicted", "measured")]
                 cells += [said(estimate(other[epoch], "measured")) for other in shuffled]
                 lines.append((twin, recipe, epoch, len(its), *cells))

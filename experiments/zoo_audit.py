@@ -202,11 +202,12 @@ def list_of_all(figures: dict[str, Any]) -> str:
         if name not in figures:
             continue
         known = figures[name]
-        quality = next((key, known[key]) for key in ("accuracy", "separation", "distance") if key in known)
+        key = next(key for key in ("accuracy", "separation", "distance") if key in known)
+        quality = f"{key} {known[key]:.3f}" if key == "distance" else f"{key} {shown(known[key])}"
         size = f"{card.weights.stat().st_size / 1000:.0f} kB"
         measured = f"E({known['period']}) = {shown(known['measured'])}"
         parameters = f"{known['parameters'] / 1e6:.2f} M"
-        rows.append((f"`{name}`", card.layer, parameters, size, f"{quality[0]} {shown(quality[1])}", measured))
+        rows.append((f"`{name}`", card.layer, parameters, size, quality, measured))
     return markdown_table(("network", "its layers", "parameters", "file", "quality", "measured"), rows)
 
 
