@@ -64,13 +64,14 @@ zoo: $(INSTALLED)
 short-zoo: $(INSTALLED)
 	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots \
 		--log experiments/results/twins_short.csv
+	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/still --twins k3s2 --seeds 0,1,2 --epochs 4 --bfloat16 --padding 0
 	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan-1 --pairs all --steps 1000 --seed 1 --bfloat16
 	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan-2 --pairs all --steps 1000 --seed 2 --bfloat16
 	$(BIN)/python experiments/zoo_spread.py $(DATA)/cifar10_jpeg.zip --classifiers build/short --gans build/gan-1000,build/gan-1,build/gan-2
 
 # The questions that the article left open, on what ships; docs/studies.md.
 studies: $(INSTALLED)
-	$(BIN)/python experiments/overlap_training.py $(DATA)/cifar10_jpeg.zip --snapshots build/short
+	$(BIN)/python experiments/overlap_training.py $(DATA)/cifar10_jpeg.zip --snapshots build/short --still build/still
 	$(BIN)/python experiments/trained_generators.py $(DATA)/cifar10_jpeg.zip --more build/gan,build/gan-1000,build/gan-1,build/gan-2
 	$(BIN)/python experiments/resize_modes.py $(DATA)/cifar10_jpeg.zip
 	$(BIN)/python experiments/strong_colours.py $(DATA)/cifar10_jpeg.zip

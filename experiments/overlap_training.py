@@ -1,14 +1,16 @@
 """Does training balance uneven overlap? Three twins over training: 3x3 kernels, which overlap unevenly, 4x4, and 3x3 with 1x1 shortcuts.
 
     python experiments/train_classifier.py ARCHIVE --out build/short --twins all --seeds 0,1,2 --epochs 4 --bfloat16 --snapshots
-    python experiments/overlap_training.py ARCHIVE --snapshots build/short
+    python experiments/train_classifier.py ARCHIVE --out build/still --twins k3s2 --seeds 0,1,2 --epochs 4 --bfloat16 --padding 0
+    python experiments/overlap_training.py ARCHIVE --snapshots build/short --still build/still
 
 What each strided layer injects at its own stride, predicted from its weights, where it is the only way to the pixels, and E(8) measured
 at 500 test pictures: for the weights before training and after each epoch, errors over the seeds, and for the zoo's twins, which were
-trained for longer, with one seed, errors over pictures. Two controls for each: every convolution with the weights of each kernel shuffled
-over its positions, or with those of each position shuffled over the kernels, which keeps how much each position weighs; three draws, 250
-pictures, errors over the draws. Batch norms have the statistics of their own network: where its weights are shuffled or untrained,
-measured anew at training pictures. What is measured already of the same weights is kept.
+trained for longer, with one seed, errors over pictures. *Still* is the short recipe without random crops. Two controls for each: every
+convolution with the weights of each kernel shuffled over its positions, or with those of each position shuffled over the kernels, which
+keeps how much each position weighs; three draws, 250 pictures, errors over the draws. Batch norms have the statistics of their own
+network: where its weights are shuffled or untrained, measured anew at training pictures. What is measured already of the same weights
+is kept.
 
 Writes experiments/results/overlap_training.csv, docs/overlap_training.png and the table of docs/studies.md.
 """
@@ -19,7 +21,7 @@ import argparse
 import copy
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -29,7 +31,7 @@ from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
-from train_classifier import augment, normalise, read_split
+from train_classifier import LOG, WEIGHTS, augment, normalise, read_split
 from zoo_audit import energies_of, rolled, some
 
 from featvis.checkpoints import load_strictly, read_checkpoint
@@ -64,14 +66,20 @@ def _shuffled(rows: Tensor, random: torch.Generator) -> Tensor:
     return rows.gather(1, torch.rand(rows.shape, generator=random).argsort(1))
 
 
-def snapshots(folder: Path) -> Iterator[tuple[str, str, int, int, Path | None]]:
+def snapshots(short: Path, still: Path) -> Iterator[tuple[str, str, int, int, Path | None]]:
     """Recipe, twin, seed, epoch and file of all weights that there are; no file for those before the full training."""
     for twin in TWINS:
-        for path in sorted(folder.glob(f"{twin}-*/epoch-*.safetensors")):
-            seed = int(path.parent.name.removeprefix(f"{twin}-"))
-            yield "short", twin, seed, int(re.sub(r"\D", "", path.stem)), path
+        for path in sorted(short.glob(f"{twin}-*/epoch-*.safetensors")):
+            yield "short", twin, seed_of(path), int(re.sub(r"\D", "", path.stem)), path
+        for path in sorted(still.glob(f"{twin}-*/{WEIGHTS}")):
+            yield "still", twin, seed_of(path), len(read_rows(path.with_name(LOG))), path
         yield "full", twin, 0, 0, None
         yield "full", twin, 0, FULL_EPOCHS, ZOO[f"twin-{twin}"].weights
+
+
+def seed_of(path: Path) -> int:
+    """Of the training in the folder of this file."""
+    return int(path.parent.name.rpartition("-")[2])
 
 
 def network_at(twin: str, seed: int, path: Path | None, epoch: int, inputs: list[Tensor]) -> nn.Module:
@@ -127,10 +135,12 @@ def measured_shuffled(
     return [*(mean.value for mean in means), means[-1].error or 0.0]
 
 
-def measure_all(folder: Path, pictures: Tensor, inputs: list[Tensor]) -> list[dict[str, str]]:
+def measure_all(
+    trained: Iterable[tuple[str, str, int, int, Path | None]], pictures: Tensor, inputs: list[Tensor]
+) -> list[dict[str, str]]:
     """A row for each snapshot and shuffle; written as they come, those of the same weights that are there already are kept."""
     rows = {tuple(row[name] for name in COLUMNS[:5]): row for row in read_rows(TABLE)}
-    for recipe, twin, seed, epoch, path in snapshots(folder):
+    for recipe, twin, seed, epoch, path in trained:
         network = network_at(twin, seed, path, epoch, inputs)
         mark = weights_hash(network)
         for shuffle, change in SHUFFLES.items():
@@ -176,7 +186,7 @@ def chosen(rows: list[dict[str, str]], recipe: str, twin: str, shuffle: str) -> 
 def table(rows: list[dict[str, str]]) -> str:
     lines = []
     for twin in TWINS:
-        for recipe in ("short", "full"):
+        for recipe in ("short", "still", "full"):
             by_epoch = chosen(rows, recipe, twin, "trained")
             shuffled = [chosen(rows, recipe, twin, name) for name in SHUFFLES if name != "trained"]
             for epoch, its in by_epoch.items():
@@ -252,12 +262,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--snapshots", type=Path, default=Path("build/short"))
+    parser.add_argument("--still", type=Path, default=Path("build/still"), help="Trained without random crops.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures, _ = read_split(arguments.archive, "test")
     training, _ = read_split(arguments.archive, "train")
     crops = augment(training[:: len(training) // SETTLING], torch.Generator().manual_seed(0))
-    rows = measure_all(arguments.snapshots, rolled(some(pictures, PICTURES)), list(normalise(crops).split(250)))
+    trained = snapshots(arguments.snapshots, arguments.still)
+    rows = measure_all(trained, rolled(some(pictures, PICTURES)), list(normalise(crops).split(250)))
     save_figure(draw(rows), FIGURE)
     put_table(DOCS / "studies.md", "training", table(rows))
 

@@ -55,11 +55,11 @@ def normalise(pictures: Tensor) -> Tensor:
     return ((pictures.float() / 255 - mean) / std).to(memory_format=torch.channels_last)
 
 
-def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
+def augment(pictures: Tensor, generator: torch.Generator, padding: int = PADDING) -> Tensor:
     """Each picture reflected at random and cropped at a random position of its padded self."""
     count, _, height, width = pictures.shape
-    padded = nn.functional.pad(pictures.float(), (PADDING,) * 4, mode="reflect").byte()
-    offsets = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
+    padded = nn.functional.pad(pictures.float(), (padding,) * 4, mode="reflect").byte()
+    offsets = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator)
     rows = offsets[0] + torch.arange(height)
     columns = offsets[1] + torch.arange(width)
     mirrored = torch.rand(count, 1, generator=generator) < 0.5
@@ -95,6 +95,7 @@ def train(
     seed: int,
     bfloat16: bool,
     snapshots: bool = False,
+    padding: int = PADDING,
 ) -> None:
     """Train from the checkpoint in `out` on, or from the start; nothing is done where the weights are there.
 
@@ -131,7 +132,7 @@ def train(
         order = torch.randperm(len(pictures), generator=generator)[: steps * batch_size]
         model.train()
         for chosen in order.split(batch_size):
-            batch = normalise(augment(pictures[chosen], generator))
+            batch = normalise(augment(pictures[chosen], generator, padding))
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 loss = loss_function(model(batch), classes[chosen])
             optimiser.zero_grad()
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--twins", help=f"all, or comma-separated: {', '.join(DOWNSAMPLING)}; a folder each.")
     parser.add_argument("--bfloat16", action="store_true", help="Convolutions in bfloat16: half the time.")
     parser.add_argument("--snapshots", action="store_true", help="Keep the weights of each epoch.")
+    parser.add_argument("--padding", type=int, default=PADDING, help="Pixels that random crops move a picture at most.")
     parser.add_argument("--log", type=Path, help="Put the log, or those of all trained twins, into this file.")
     parser.add_argument("--ship", type=Path, help="Copy the weights of the first seed to this folder.")
     arguments = parser.parse_args()
@@ -202,6 +204,7 @@ def main() -> None:
             seeds[0],
             arguments.bfloat16,
             arguments.snapshots,
+            arguments.padding,
         )
         if arguments.log:
             shutil.copyfile(arguments.out / LOG, arguments.log)
@@ -224,6 +227,7 @@ def main() -> None:
                 seed,
                 arguments.bfloat16,
                 arguments.snapshots,
+                arguments.padding,
             )
             if arguments.log:
                 join_logs(arguments.out, names, seeds, arguments.log)

@@ -94,6 +94,14 @@ def test_pictures_are_only_mirrored_and_moved():
     assert len({picture.numpy().tobytes() for picture in found}) > 32
 
 
+def test_without_padding_pictures_are_mirrored_alone():
+    pictures = data()[0]
+    found = train_classifier.augment(pictures, torch.Generator().manual_seed(0), padding=0)
+    mirrored = (found != pictures).flatten(1).any(1)
+    assert 0 < mirrored.sum() < len(pictures)
+    assert torch.equal(torch.where(mirrored.view(-1, 1, 1, 1), found.flip(3), found), pictures)
+
+
 def test_logs_are_joined(tmp_path):
     trained_classifier(tmp_path / "blur-0")
     train_classifier.join_logs(tmp_path, list(DOWNSAMPLING), [0, 1], tmp_path / "logs.csv")
