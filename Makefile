@@ -72,6 +72,7 @@ short-zoo: $(INSTALLED)
 # The questions that the article left open, on what ships; docs/studies.md.
 studies: $(INSTALLED)
 	$(BIN)/python experiments/overlap_training.py $(DATA)/cifar10_jpeg.zip --snapshots build/short --still build/still
+	$(BIN)/python experiments/shortcut_culprits.py $(DATA)/cifar10_jpeg.zip
 	$(BIN)/python experiments/trained_generators.py $(DATA)/cifar10_jpeg.zip --more build/gan,build/gan-1000,build/gan-1,build/gan-2
 	$(BIN)/python experiments/resize_modes.py $(DATA)/cifar10_jpeg.zip
 	$(BIN)/python experiments/strong_colours.py $(DATA)/cifar10_jpeg.zip

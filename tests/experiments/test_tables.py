@@ -11,6 +11,7 @@ from featvis.zoo.cards import FIGURES
 
 STUDIES = {
     "overlap_training": "training",
+    "shortcut_culprits": "shortcut-culprits",
     "trained_generators": "trained-generators",
     "resize_modes": "resize-modes",
     "strong_colours": "strong-colours",
