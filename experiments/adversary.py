@@ -11,9 +11,7 @@ table of docs/studies.md.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from averages import difference_of, mean_of, ratio_of, said, share_of
@@ -21,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
-from train_classifier import augment, read_split
+from train_classifier import archive_argument, cropped_test_pictures
 
 from featvis.energy import CheckerboardEnergy, Energies, fold
 from featvis.estimates import Estimate
@@ -30,7 +28,6 @@ from featvis.modules import copy_module
 from featvis.plots import save_figure
 from featvis.preparation import prepare_network
 from featvis.tracing import trace
-from featvis.zoo import ZOO
 from featvis.zoo.classifiers import DOWNSAMPLING
 
 TABLE = RESULTS / "adversary.csv"
@@ -71,8 +68,7 @@ Networks = dict[tuple[str, str], Found]
 
 def trained_twins() -> dict[str, Model]:
     """The zoo's classifiers that differ in how they downsample, by that."""
-    cards = {name: ZOO.get(f"twin-{name}") for name in DOWNSAMPLING}
-    return {name: load_model(f"zoo:twin-{name}") for name, card in cards.items() if card and card.weights.exists()}
+    return {name: load_model(f"zoo:twin-{name}") for name in DOWNSAMPLING}
 
 
 class Victim:
@@ -334,24 +330,19 @@ def table(rows: list[dict[str, str]]) -> str:
     everything = networks_of(rows)
     lines = [[*key, *(cell(found, what) for what in SHOWN.values())] for key, found in everything.items()]
     trained = [found for (_, weights), found in everything.items() if weights == "trained"]
-    if len(trained) > 3:
-        energies = [found["E", STRIDE].value for found in trained]
-        cells = []
-        for what in list(SHOWN.values())[1:]:
-            correlation, chance = rank_correlation(energies, [found[what].value for found in trained])
-            cells.append(f"{correlation:+.2f} (p = {chance:.2f})")
-        lines.append(["rank correlation with E(8)", "trained", "", *cells])
+    energies = [found["E", STRIDE].value for found in trained]
+    cells = []
+    for what in list(SHOWN.values())[1:]:
+        correlation, chance = rank_correlation(energies, [found[what].value for found in trained])
+        cells.append(f"{correlation:+.2f} (p = {chance:.2f})")
+    lines.append(["rank correlation with E(8)", "trained", "", *cells])
     return markdown_table(["twin", "weights", *SHOWN], lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    archive = archive_argument(__doc__)
     torch.set_num_threads(1)
-    pictures, classes = read_split(parser.parse_args().archive, "test")
-    random = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(pictures), generator=random)[: RANKING + 4 * PICTURES]
-    pixels, classes = augment(pictures[order], random).float() / 255, classes[order]
+    pixels, classes = cropped_test_pictures(archive, RANKING + 4 * PICTURES)
     twins = trained_twins()
     victims = {name: Victim(model, pixels[:RANKING], classes[:RANKING]) for name, model in twins.items()}
     right = torch.ones(len(pixels) - RANKING, dtype=torch.bool)

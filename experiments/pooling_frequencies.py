@@ -10,9 +10,7 @@ docs/pooling_frequencies.png and the table of docs/studies.md.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -21,7 +19,7 @@ from averages import mean_of, said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
-from train_classifier import augment, read_split
+from train_classifier import archive_argument, cropped_test_pictures
 
 from featvis.energy import CheckerboardEnergy, Energies
 from featvis.estimates import Estimate
@@ -118,9 +116,6 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
     for row, place in zip(panels, PLACES[1:], strict=True):
         for axes, name in zip(row, names, strict=True):
             axes.set(xticks=[], yticks=[])
-            if (name, place) not in found:
-                axes.set_axis_off()
-                continue
             image = axes.imshow(
                 10 * found[name, place].spectrum.log10(), vmin=-20, vmax=20, cmap="viridis", interpolation="none"
             )
@@ -136,9 +131,7 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
         for place, marker, colour, shift in zip(
             PLACES, "s^o", ("#999999", "#D55E00", "#0072B2"), (-0.2, 0, 0.2), strict=True
         ):
-            chosen = [
-                (number, found[name, place][column]) for number, name in enumerate(names) if (name, place) in found
-            ]
+            chosen = [(number, found[name, place][column]) for number, name in enumerate(names)]
             axes.errorbar(
                 [number + shift for number, _ in chosen],
                 [estimate.value for _, estimate in chosen],
@@ -177,29 +170,22 @@ def table(rows: list[dict[str, str]]) -> str:
     }
     lines = []
     for name in dict.fromkeys(row["downsampling"] for row in rows):
-        cells = [
-            said(values.get((name, place, what)), digits) for what, digits in QUANTITIES.items() for place in PLACES
-        ]
+        cells = [said(values[name, place, what], digits) for what, digits in QUANTITIES.items() for place in PLACES]
         lines.append([name, *cells])
     heads = [f"{what}, {place}" for what in ("high frequencies", "E", "S") for place in PLACES]
     return markdown_table(["downsampling", *heads], lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    archive = archive_argument(__doc__)
     torch.set_num_threads(1)
-    pictures, _ = read_split(parser.parse_args().archive, "test")
-    random = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(pictures), generator=random)[:PICTURES]
-    pixels = augment(pictures[order], random).float() / 255
+    pixels, _ = cropped_test_pictures(archive, PICTURES)
     twins = trained_twins()
     found: dict[tuple[str, str], Found] = {}
     for name, make in LAYERS.items():
         found[name, PLACES[0]] = of_layer(make)
         found[name, PLACES[1]] = of_seeds(f"zoo:twin-{name}", pixels)
-        if name in twins:
-            found[name, PLACES[2]] = of_network(twins[name], pixels)
+        found[name, PLACES[2]] = of_network(twins[name], pixels)
     rows = [row for (name, place), its in found.items() for row in rows_of(name, place, its)]
     write_rows(TABLE, COLUMNS, rows)
     put_table(DOCS / "studies.md", "pooling", table(rows))

@@ -9,15 +9,12 @@ experiments/results/resize_modes.csv, docs/resize_modes.png and the table of doc
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
 from averages import mean_of, said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
-from train_classifier import read_split
-from train_gan import TRAINING, crops, distance, judge_of
+from train_classifier import archive_argument, read_split
+from train_gan import TRAINING, distance, judge_of
 from trained_generators import (
     BLUE,
     CONTROLS,
@@ -27,6 +24,7 @@ from trained_generators import (
     PERIOD,
     SAMPLES,
     pictures_of,
+    real_pictures,
     trained,
     weights_of,
 )
@@ -148,13 +146,10 @@ def figure_of(log: list[dict[str, str]], audits: dict[str, PictureAudit], real: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
-    arguments = parser.parse_args()
+    archive = archive_argument(__doc__)
     torch.set_num_threads(1)
-    test_pictures, _ = read_split(arguments.archive, "test")
-    judge = judge_of(test_pictures)
-    real = measure_pictures(crops(test_pictures[:SAMPLES], torch.Generator().manual_seed(0)).contiguous(), PERIOD)
+    judge = judge_of(read_split(archive, "test")[0])
+    real = measure_pictures(real_pictures(archive), PERIOD)
     log, audits, rows = read_rows(TRAINING), {}, rows_of(REAL, of_pictures(real))
     for name in sorted(GENERATORS, key=lambda name: list(COLOURS).index(name) if name in COLOURS else len(COLOURS)):
         if weights := weights_of(name):

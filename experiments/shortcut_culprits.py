@@ -8,7 +8,6 @@ of study 1. Writes experiments/results/shortcut_culprits.csv and a table of docs
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from averages import said
 from overlap_training import PERIOD, PICTURES
 from PIL import Image
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
-from train_classifier import read_split
+from train_classifier import archive_argument, read_split
 from zoo_audit import rolled, some
 
 from featvis.audit import audit_pictures
@@ -56,9 +55,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
-    pictures, _ = read_split(parser.parse_args().archive, "test")
+    pictures, _ = read_split(archive_argument(__doc__), "test")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number:03}.png" for number in range(PICTURES)]
         for path, picture in zip(paths, rolled(some(pictures, PICTURES)), strict=True):

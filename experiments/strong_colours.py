@@ -10,9 +10,7 @@ docs/studies.md.
 
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,9 +18,9 @@ from averages import said
 from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor
-from train_classifier import read_split
-from train_gan import LATENT, crops
-from trained_generators import GENERATORS, SAMPLES, trained, weights_of
+from train_classifier import archive_argument
+from train_gan import LATENT
+from trained_generators import GENERATORS, SAMPLES, real_pictures, trained, weights_of
 
 from featvis.energy import fold
 from featvis.estimates import Estimate
@@ -211,12 +209,9 @@ def figure_of(rows: list[dict[str, str]]) -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
-    arguments = parser.parse_args()
+    archive = archive_argument(__doc__)
     torch.set_num_threads(1)
-    real = crops(read_split(arguments.archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
-    sets = {("CIFAR-10", "pictures"): real}
+    sets = {("CIFAR-10", "pictures"): real_pictures(archive)}
     for name in GENERATORS:
         if weights := weights_of(name):
             linear = before_tanh(trained(name, weights), SAMPLES)

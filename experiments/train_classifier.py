@@ -46,6 +46,21 @@ def read_split(archive: Path, split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), torch.tensor(classes)
 
 
+def archive_argument(description: str | None) -> Path:
+    """The archive that the command line of a study names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path)
+    return parser.parse_args().archive
+
+
+def cropped_test_pictures(archive: Path, count: int) -> tuple[Tensor, Tensor]:
+    """So many random test pictures (N, 3, 32, 32) in [0, 1], cropped at random as in training, and their classes (N,)."""
+    pictures, classes = read_split(archive, "test")
+    random = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(pictures), generator=random)[:count]
+    return augment(pictures[order], random).float() / 255, classes[order]
+
+
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
 """Training pictures and classes, test pictures and classes."""
 

@@ -102,9 +102,13 @@ def rows_of(name: str, weights: str, steps: int, seed: int, pictures: Tensor) ->
     return rows
 
 
+def real_pictures(archive: Path) -> Tensor:
+    """As many test pictures as there are samples, in [-1, 1], mirrored and shifted at random."""
+    return crops(read_split(archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
+
+
 def measure(archive: Path, more: list[Path]) -> list[Row]:
-    real = crops(read_split(archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
-    rows = rows_of("CIFAR-10", "real", 0, 0, real)
+    rows = rows_of("CIFAR-10", "real", 0, 0, real_pictures(archive))
     for name in GENERATORS:
         for seed in range(NETWORKS):
             pictures = pictures_of(random(name, seed), NETWORK_SAMPLES)

@@ -13,6 +13,8 @@ from featvis.numerals import number_words
 MOST_NAMED, ENOUGH, FAINTEST = 3, 0.9, 0.05
 """A verdict names at most so many layers, no further one once their shares reach this part, and none with less than this."""
 
+NO_STRIDE = "No layer has a stride, so there is no period in which a checkerboard could repeat"
+
 CLEAR, PAIRED = 3.0, 2.0
 """Standard errors by which an energy must be above 0, and a difference below it, before a verdict speaks of it."""
 
@@ -36,7 +38,7 @@ def finding(audit: Audit) -> str:
     """The strongest period and E(total stride), or that there is nothing above the noise, as the beginning of a sentence."""
     total = audit.energy.get(audit.total_stride)
     if total is None:
-        return "No layer has a stride, so there is no period in which a checkerboard could repeat"
+        return NO_STRIDE
     strongest = strongest_period(audit)
     said = "No checkerboard above the noise:" if strongest is None else f"Period-{strongest} checkerboard,"
     return f"{said} E({audit.total_stride}) = {words(total)}"

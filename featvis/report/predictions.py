@@ -13,6 +13,7 @@ from featvis.predict import Prediction
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, csv_of, profile_images, profile_numbers
+from featvis.verdicts import NO_STRIDE
 
 EVEN = 5e-5
 """Expected energies below this are called even: they would be written as 0.0000."""
@@ -65,7 +66,7 @@ def _exact(energies: Mapping[int, float]) -> dict[int, Estimate]:
 def _verdict(uniform: Prediction, learned: Prediction, weights: str) -> str:
     total = uniform.total_stride
     if total not in uniform.energy:
-        return "No layer has a stride, so there is no period in which a checkerboard could repeat."
+        return f"{NO_STRIDE}."
     alone, own = uniform.energy[total], learned.energy[total]
     said = f"E({total}) = {alone:.4f} for the architecture alone, {own:.4f} with its {weights} weights."
     if max(alone, own) < EVEN:
