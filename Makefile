@@ -50,14 +50,14 @@ bench: $(INSTALLED)
 # Trains what ships again, from the CIFAR-10 archive in $(DATA): some six hours on two cores, resumable at any moment.
 zoo: $(INSTALLED)
 	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/cifar-k3s2 \
-		--log experiments/results/train_classifier.csv --ship featvis/zoo/weights
+		--log experiments/results/train_classifier.csv --ship featvis/models/zoo/weights
 	$(BIN)/python experiments/train_classifier.py $(DATA)/cifar10_jpeg.zip --out build/twins --twins all --epochs 24 --bfloat16 \
-		--log experiments/results/twins.csv --ship featvis/zoo/weights
+		--log experiments/results/twins.csv --ship featvis/models/zoo/weights
 	test -d build/gan-1000 || ( \
 		$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan --pairs all --steps 1000 --bfloat16 && \
 		rm -rf build/gan-1000.part && cp -r build/gan build/gan-1000.part && mv build/gan-1000.part build/gan-1000 )
 	$(BIN)/python experiments/train_gan.py $(DATA)/cifar10_jpeg.zip --out build/gan --pairs all --steps 2000 --bfloat16 \
-		--ship featvis/zoo/weights
+		--ship featvis/models/zoo/weights
 	$(BIN)/python experiments/zoo_audit.py $(DATA)/cifar10_jpeg.zip
 
 # The short recipe, for the spread over seeds and the course of training.

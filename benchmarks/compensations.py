@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 
-from featvis.audit import audit_pictures, expected_profile
-from featvis.energy import Estimate
+from featvis.audit.record import expected_profile
+from featvis.audit.run import audit_pictures
+from featvis.data.pictures import find_pictures
 from featvis.files import write_text
-from featvis.images import find_pictures
-from featvis.models import load_model
+from featvis.measure.estimates import Estimate
+from featvis.models.specs import load_model
 
 RESULTS = Path(__file__).parent / "results" / "compensations.csv"
 ROWS = (

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from featvis.compat import import_torchvision
-from featvis.dream import Dream, dream
+from featvis.dream.dreaming import Dream, dream
+from featvis.dream.transforms import standard
 from featvis.files import write_text
-from featvis.models import Model
-from featvis.transforms import standard
+from featvis.models.model import Model
 
 torchvision = import_torchvision()
 from lucent.optvis import objectives, param, transform  # noqa: E402, it imports torchvision by itself

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from featvis.compat import import_torchvision
 from featvis.files import write_text
-from featvis.gradients import GradientEngine
-from featvis.modules import copy_module
-from featvis.preparation import prepare_network
-from featvis.tracing import trace
+from featvis.gradients.engine import GradientEngine
+from featvis.tracing.folding import prepare_network
+from featvis.tracing.networks import copy_module
+from featvis.tracing.trace import trace
 
 RESULTS = Path(__file__).parent / "results" / "gradients.json"
 

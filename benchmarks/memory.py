@@ -27,9 +27,9 @@ def audit(folder: str, count: str) -> None:
     """Runs in the child: prints the seconds and the peak memory of this process, in KiB."""
     import time
 
-    from featvis.audit import audit_pictures
-    from featvis.images import find_pictures
-    from featvis.models import load_model
+    from featvis.audit.run import audit_pictures
+    from featvis.data.pictures import find_pictures
+    from featvis.models.specs import load_model
 
     model = load_model("zoo:cifar-k3s2", size=(96, 96))
     started = time.perf_counter()

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from featvis.energy import CheckerboardEnergy
 from featvis.files import write_text
+from featvis.measure.energy import CheckerboardEnergy
 
 RESULTS = Path(__file__).parent / "results" / "monitor.json"
 

@@ -19,7 +19,7 @@ import torch
 
 from featvis.compat import import_torchvision
 from featvis.files import write_text
-from featvis.predict import predict
+from featvis.predict.prediction import predict
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
 ROUNDS = 5

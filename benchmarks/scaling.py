@@ -30,18 +30,20 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
-from featvis.audit import Audit, audit_pictures
-from featvis.energy import CheckerboardEnergy
+from featvis.audit.record import Audit
+from featvis.audit.run import audit_pictures
+from featvis.data.pictures import find_pictures
 from featvis.files import write_text
-from featvis.gradients import GradientEngine
-from featvis.images import find_pictures
-from featvis.models import Model, load_model
-from featvis.modules import copy_module
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.models.model import Model
+from featvis.models.specs import load_model
+from featvis.models.zoo import PHOTOGRAPH
+from featvis.models.zoo.classifiers import TWIN_WIDTHS, StridedClassifier
 from featvis.plots import save_figure
-from featvis.preparation import prepare_network
-from featvis.tracing import trace
-from featvis.zoo import PHOTOGRAPH
-from featvis.zoo.classifiers import TWIN_WIDTHS, StridedClassifier
+from featvis.tracing.folding import prepare_network
+from featvis.tracing.networks import copy_module
+from featvis.tracing.trace import trace
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"

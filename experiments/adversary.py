@@ -21,14 +21,16 @@ from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 from train_classifier import archive_argument, cropped_test_pictures
 
-from featvis.energy import CheckerboardEnergy, Energies, fold
-from featvis.estimates import Estimate
-from featvis.models import Model, load_model
-from featvis.modules import copy_module
+from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.estimates import Estimate
+from featvis.measure.phases import fold
+from featvis.models.model import Model
+from featvis.models.specs import load_model
+from featvis.models.zoo.classifiers import DOWNSAMPLING
 from featvis.plots import save_figure
-from featvis.preparation import prepare_network
-from featvis.tracing import trace
-from featvis.zoo.classifiers import DOWNSAMPLING
+from featvis.tracing.folding import prepare_network
+from featvis.tracing.networks import copy_module
+from featvis.tracing.trace import trace
 
 TABLE = RESULTS / "adversary.csv"
 COLUMNS = ("twin", "weights", "what", "at", "value", "error")

@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 
-from featvis.energy import fold
-from featvis.estimates import Estimate, squared_mean
-from featvis.layers import ResizeConv1d, SmoothHold1d, SmoothingDeconv1d, SubPixelConv1d, icnr_
-from featvis.overlap import Stage, energies_by_period
+from featvis.measure.estimates import Estimate, squared_mean
+from featvis.measure.phases import fold
 from featvis.plots import save_figure
+from featvis.predict.overlap import Stage, energies_by_period
+from featvis.repair.layers import ResizeConv1d, SmoothHold1d, SmoothingDeconv1d, SubPixelConv1d, icnr_
 
 TABLE = RESULTS / "audio.csv"
 NETWORKS, SIGNALS = 256, 4

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from featvis.estimates import Estimate
+from featvis.measure.estimates import Estimate
 
 
 def mean_of(values: Sequence[float] | Tensor) -> Estimate:

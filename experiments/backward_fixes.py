@@ -21,19 +21,21 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from featvis.audit import Audit, expected_profile
-from featvis.backward import backward_blur, backward_even, backward_smooth_maxpool
-from featvis.backward.hooks import blurring, even_out
-from featvis.backward.profiles import measured_profile
-from featvis.backward.windows import strided_layers, window_of
-from featvis.changes import Change
-from featvis.energy import CheckerboardEnergy, Energies, Estimate
-from featvis.faithfulness import Faithfulness
-from featvis.gradients import GradientEngine
-from featvis.images import find_pictures
-from featvis.models import Model, load_model
-from featvis.modules import copy_module
+from featvis.audit.record import Audit, expected_profile
+from featvis.data.pictures import find_pictures
+from featvis.gradients.engine import GradientEngine
+from featvis.gradients.faithfulness import Faithfulness
+from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.estimates import Estimate
+from featvis.models.model import Model
+from featvis.models.specs import load_model
 from featvis.plots import save_figure
+from featvis.repair.backward import backward_blur, backward_even, backward_smooth_maxpool
+from featvis.repair.backward.hooks import blurring, even_out
+from featvis.repair.backward.profiles import measured_profile
+from featvis.repair.backward.windows import strided_layers, window_of
+from featvis.repair.changes import Change
+from featvis.tracing.networks import copy_module
 
 RESULTS = Path(__file__).parent / "results" / "backward_fixes.csv"
 AREAS = RESULTS.with_name("backward_fixes_areas.csv")

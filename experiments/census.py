@@ -21,12 +21,12 @@ import torch
 from matplotlib.figure import Figure
 
 from featvis.compat import import_torchvision
-from featvis.energy import CheckerboardEnergy
 from featvis.errors import FeatvisError
-from featvis.gradients import GradientEngine
-from featvis.models import load_model
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.models.specs import load_model
 from featvis.plots import save_figure
-from featvis.predict import predict
+from featvis.predict.prediction import predict
 
 RESULTS = Path(__file__).parent / "results" / "census.csv"
 FIGURE = Path(__file__).parents[1] / "docs" / "census.png"

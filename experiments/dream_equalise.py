@@ -18,14 +18,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from featvis.activations import Activations
-from featvis.energy import CheckerboardEnergy
-from featvis.images import find_pictures
-from featvis.methods import Draws, Treatment, equalise
-from featvis.models import Model, load_model
-from featvis.objectives import parse_objective
-from featvis.parameterisations import natural_noise
-from featvis.render import CALIBRATION, noise_profile
+from featvis.data.pictures import find_pictures
+from featvis.dream.activations import Activations
+from featvis.dream.objectives import parse_objective
+from featvis.dream.parameterisations import natural_noise
+from featvis.dream.render import CALIBRATION, noise_profile
+from featvis.gradients.draws import Draws
+from featvis.gradients.methods import Treatment, equalise
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.models.model import Model
+from featvis.models.specs import load_model
 
 RESULTS = Path(__file__).parent / "results" / "dream_equalise.csv"
 SIZE = 160

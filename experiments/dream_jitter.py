@@ -21,11 +21,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from featvis.activations import Activations
-from featvis.dream_comparison import Measured, timed_dream
-from featvis.images import find_pictures
-from featvis.models import Model, load_model
-from featvis.objectives import parse_objective
+from featvis.data.pictures import find_pictures
+from featvis.dream.activations import Activations
+from featvis.dream.comparison import Measured, timed_dream
+from featvis.dream.objectives import parse_objective
+from featvis.models.model import Model
+from featvis.models.specs import load_model
 from featvis.plots import save_figure
 
 RESULTS = Path(__file__).parent / "results" / "dream_jitter.csv"

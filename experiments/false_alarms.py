@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from featvis.data.pictures import find_pictures, load_picture, prepare
 from featvis.gan import Surroundings, Verdict, high_pass, samples_of
-from featvis.gan.verdicts import LEVEL
-from featvis.images import find_pictures, load_picture, prepare
-from featvis.models import load_model
+from featvis.measure.standing_out import LEVEL
+from featvis.models.specs import load_model
 
 RESULTS = Path(__file__).parent / "results" / "false_alarms.csv"
 

@@ -20,15 +20,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from featvis.audit.repairs import NEGLIGIBLE, judge, measured_energy
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
-from featvis.fixes import Site
-from featvis.models import load_model
-from featvis.modules import copy_module, output_tensor
-from featvis.predict import predict
-from featvis.repair import NEGLIGIBLE, judge, measured_energy
-from featvis.surgery import FIXES, operate
-from featvis.tracing import trace
+from featvis.models.specs import load_model
+from featvis.predict.prediction import predict
+from featvis.repair.forward import Site
+from featvis.repair.surgery import FIXES, operate
+from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.trace import trace
 
 RESULTS = Path(__file__).parent / "results" / "fixes.csv"
 SIZE = 160

@@ -29,11 +29,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from train_classifier import read_split
 
-from featvis.energy import CheckerboardEnergy
 from featvis.gan import high_pass
-from featvis.gradients import GradientEngine
-from featvis.layers import BlurPool2d
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy
 from featvis.plots import save_figure
+from featvis.repair.layers import BlurPool2d
 
 RESULTS = Path(__file__).parent / "results" / "gan_duel.csv"
 FIGURE = Path(__file__).parents[1] / "docs" / "gan_duel.png"

@@ -21,12 +21,13 @@ from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 from train_classifier import archive_argument, cropped_test_pictures
 
-from featvis.energy import CheckerboardEnergy, Energies
-from featvis.estimates import Estimate
-from featvis.gradients import GradientEngine
-from featvis.layers import BlurPool2d, L2Pool2d
-from featvis.models import Model, load_model
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.estimates import Estimate
+from featvis.models.model import Model
+from featvis.models.specs import load_model
 from featvis.plots import save_figure
+from featvis.repair.layers import BlurPool2d, L2Pool2d
 
 TABLE = RESULTS / "pooling_frequencies.csv"
 COLUMNS = ("downsampling", "place", "what", "value", "error")

@@ -17,7 +17,7 @@ import torch
 
 from featvis.commands.generator_comparison import figure_of
 from featvis.files import write_text
-from featvis.generators import GeneratorComparison, compare_upsampling
+from featvis.gan.upsampling import GeneratorComparison, compare_upsampling
 from featvis.plots import save_figure
 
 RESULTS = Path(__file__).parent / "results" / "random_generators.csv"

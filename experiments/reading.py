@@ -20,7 +20,9 @@ from matplotlib.patches import Rectangle
 from tables import DOCS, markdown_table, put_table
 from torch import Tensor
 
-from featvis.energy import Energies, checkerboard_energy, fold, white_flatness
+from featvis.measure.energy import Energies, checkerboard_energy
+from featvis.measure.phases import fold
+from featvis.measure.spectra import white_flatness
 from featvis.plots import save_figure, spectrum
 from featvis.plots.panels import (
     CONTROL,

@@ -29,8 +29,8 @@ from trained_generators import (
     weights_of,
 )
 
-from featvis.estimates import Estimate
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
+from featvis.measure.estimates import Estimate
 from featvis.plots import save_figure
 
 TABLE = RESULTS / "resize_modes.csv"

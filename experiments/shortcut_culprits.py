@@ -18,10 +18,10 @@ from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from train_classifier import archive_argument, read_split
 from zoo_audit import rolled, some
 
-from featvis.audit import audit_pictures
-from featvis.culprits import find_culprits
-from featvis.estimates import Estimate
-from featvis.models import load_model
+from featvis.audit.culprits import find_culprits
+from featvis.audit.run import audit_pictures
+from featvis.measure.estimates import Estimate
+from featvis.models.specs import load_model
 
 TABLE = RESULTS / "shortcut_culprits.csv"
 NETWORK = "zoo:twin-shortcut-1x1"

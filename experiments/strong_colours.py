@@ -22,11 +22,11 @@ from train_classifier import archive_argument
 from train_gan import LATENT
 from trained_generators import GENERATORS, SAMPLES, real_pictures, trained, weights_of
 
-from featvis.energy import fold
-from featvis.estimates import Estimate
 from featvis.gan import high_pass
+from featvis.measure.estimates import Estimate
+from featvis.measure.phases import fold
+from featvis.models.zoo.generators import Generator
 from featvis.plots import save_figure
-from featvis.zoo.generators import Generator
 
 TABLE = RESULTS / "strong_colours.csv"
 FIGURE = DOCS / "strong_colours.png"

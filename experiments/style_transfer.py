@@ -21,13 +21,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from featvis.checkpoints import load_strictly, read_checkpoint
-from featvis.energy import CheckerboardEnergy, fold
+from featvis.data.pictures import find_pictures
 from featvis.files import write_text
-from featvis.images import find_pictures
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.phases import fold
+from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.plots import save_figure
 from featvis.plots.panels import FAINT, MARGIN, Page, pixel_edges
-from featvis.surgery import operate
+from featvis.repair.surgery import operate
 
 RESULTS = Path(__file__).parent / "results" / "style_transfer.csv"
 FIGURE = Path(__file__).parents[1] / "docs" / "style_transfer.png"

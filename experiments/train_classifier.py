@@ -28,8 +28,8 @@ from tables import read_rows, write_rows
 from torch import Tensor, nn
 
 from featvis.files import write_atomically, write_tensors
-from featvis.zoo.cards import CIFAR10, MEAN, STD
-from featvis.zoo.classifiers import DOWNSAMPLING, TWIN_WIDTHS, StridedClassifier
+from featvis.models.zoo.cards import CIFAR10, MEAN, STD
+from featvis.models.zoo.classifiers import DOWNSAMPLING, TWIN_WIDTHS, StridedClassifier
 
 PADDING = 4
 COLUMNS = ("epoch", "train_loss", "test_accuracy", "seconds")

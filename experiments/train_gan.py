@@ -30,12 +30,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from train_classifier import augment, half, read_split
 
-from featvis.checkpoints import load_strictly, read_checkpoint, read_metadata
 from featvis.compat import import_torchvision
-from featvis.files import write_atomically, write_tensors
-from featvis.zoo import ZOO
-from featvis.zoo.discriminators import DISCRIMINATORS, SIZE, Discriminator
-from featvis.zoo.generators import Generator, draw_weights, parse_upsampler
+from featvis.files import read_metadata, write_atomically, write_tensors
+from featvis.models.checkpoints import load_strictly, read_checkpoint
+from featvis.models.zoo import ZOO
+from featvis.models.zoo.discriminators import DISCRIMINATORS, SIZE, Discriminator
+from featvis.models.zoo.generators import Generator, draw_weights, parse_upsampler
 
 import_torchvision()
 from torchmetrics.image.fid import FrechetInceptionDistance  # noqa: E402, torchmetrics imports torchvision by itself

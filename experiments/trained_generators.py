@@ -24,12 +24,12 @@ from torch.optim.swa_utils import update_bn
 from train_classifier import read_split
 from train_gan import LATENT, PAIRS, crops, make_generator, samples_of, steps_and_seed
 
-from featvis.checkpoints import load_strictly, read_checkpoint
-from featvis.estimates import Estimate
 from featvis.gan import measure_pictures
+from featvis.measure.estimates import Estimate
+from featvis.models.checkpoints import load_strictly, read_checkpoint
+from featvis.models.zoo.cards import WEIGHTS
+from featvis.models.zoo.generators import Generator, draw_weights
 from featvis.plots import save_figure
-from featvis.zoo.cards import WEIGHTS
-from featvis.zoo.generators import Generator, draw_weights
 
 TABLE = RESULTS / "trained_generators.csv"
 FIGURE = DOCS / "trained_generators.png"

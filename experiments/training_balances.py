@@ -17,12 +17,13 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from featvis.audit import audit_pictures
+from featvis.audit.run import audit_pictures
+from featvis.data.pictures import find_pictures
 from featvis.files import write_text
-from featvis.images import find_pictures
-from featvis.models import Model, load_model
+from featvis.models.model import Model
+from featvis.models.specs import load_model
 from featvis.plots import save_figure
-from featvis.predict import predict
+from featvis.predict.prediction import predict
 
 RESULTS = Path(__file__).parent / "results" / "training_balances.csv"
 FIGURE = Path(__file__).parents[1] / "docs" / "training_balances.png"

@@ -11,8 +11,8 @@ that they make, at period 4 at most, what their last two layers can leave.
 separation: how often a real test picture gets a higher logit than a picture that zoo:generator-nearest makes, with the error of
 Hanley and McNeil 1982. distance: of the step in experiments/results/gan_training.csv that the weights are of.
 
-Writes featvis/zoo/figures.json, which the cards read; what is there already of a network with the same weights is kept. Puts the table
-into README.md and the list of all networks into docs/zoo.md.
+Writes featvis/models/zoo/figures.json, which the cards read; what is there already of a network with the same weights is kept. Puts the
+table into README.md and the list of all networks into docs/zoo.md.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from torch import Tensor
 from train_classifier import accuracy, read_split
 from train_gan import steps_and_seed
 
-from featvis.energy import CheckerboardEnergy, Energies
-from featvis.estimates import Estimate, clearest
+from featvis.audit.resume import weights_hash
 from featvis.files import write_text
 from featvis.gan import measure_pictures, samples_of
 from featvis.gan.networks import conditioned, sample, with_random_weights
-from featvis.generators import closed_form_energies
-from featvis.gradients import GradientEngine
-from featvis.models import Model, load_model
-from featvis.predict import predict
-from featvis.resume import weights_hash
-from featvis.zoo import ZOO, Card
-from featvis.zoo.cards import FIGURES
+from featvis.gan.upsampling import closed_form_energies
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.estimates import Estimate, clearest
+from featvis.models.model import Model
+from featvis.models.specs import load_model
+from featvis.models.zoo import ZOO, Card
+from featvis.models.zoo.cards import FIGURES
+from featvis.predict.prediction import predict
 
 README = Path(__file__).parents[1] / "README.md"
 PICTURES, FEWER, SEEDS, BATCH = 1000, 250, 8, 125

@@ -1,6 +1,6 @@
 """`python -m featvis`."""
 
-from featvis.cli import main
+from featvis.commands.cli import main
 
 if __name__ == "__main__":
     main()

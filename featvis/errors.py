@@ -1,5 +1,16 @@
 """The one exception that featvis raises for what a user can mend."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class FeatvisError(Exception):
     """One line: what was given, what was expected and how to mend it."""
+
+
+def nearest_names(name: str, names: Iterable[str]) -> str:
+    """A clause with the names most like the one given: "; nearest: a, b", empty where none is near."""
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f"; nearest: {', '.join(near)}" if near else ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
 
 from featvis.errors import FeatvisError
 
@@ -94,3 +97,26 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     # As bytes, so that a full disk is an OSError like everywhere.
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
     return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a `.safetensors` file says of its tensors; nothing for any other file, and for one that cannot be read."""
+    if Path(path).suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
+def read_document(text: str, schema: str, expected: str) -> dict[str, Any]:
+    """A JSON object of a schema, without that key."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise FeatvisError(f"not JSON; expected {expected}") from None
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise FeatvisError(f"schema {found!r}; expected {schema!r}, {expected}")
+    return {key: value for key, value in content.items() if key != "schema"}

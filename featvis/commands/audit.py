@@ -26,9 +26,9 @@ from featvis.commands.report import command_line
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
-    from featvis.audit import Audit
-    from featvis.energy import Energies
-    from featvis.models import Model
+    from featvis.audit.record import Audit
+    from featvis.measure.energy import Energies
+    from featvis.models.model import Model
 
 
 @click.command()
@@ -62,9 +62,10 @@ def audit(
     **options: Any,
 ) -> None:
     """Measure the checkerboard in a model's input gradients at PICTURES (files, folders, globs), by period."""
-    from featvis.audit import audit_pictures, save_profile
-    from featvis.culprits import find_culprits
-    from featvis.distributed import joined
+    from featvis.audit.culprits import find_culprits
+    from featvis.audit.distributed import joined
+    from featvis.audit.record import save_profile
+    from featvis.audit.run import audit_pictures
     from featvis.files import write_text
 
     check_writable(json_path, html_path, profile_path)
@@ -110,7 +111,7 @@ def _write_page(path: str, result: Audit, model: Model, paths: list[Path], comma
 
 def _read_audit(path: str) -> Audit:
     """The audit in a file; raises FeatvisError that names it."""
-    from featvis.audit import Audit
+    from featvis.audit.record import Audit
     from featvis.files import read_saved
 
     return read_saved(path, "the baseline ", Audit.from_json)
@@ -118,7 +119,7 @@ def _read_audit(path: str) -> Audit:
 
 def _judge(context: click.Context, result: Audit, limit: float | None, baseline: Audit | None) -> None:
     """Print what fails, and end with exit code 1 where something does."""
-    from featvis.gate import exceeded, grown
+    from featvis.audit.gate import exceeded, grown
 
     failures = [] if limit is None else exceeded(result, limit)
     failures += [] if baseline is None else grown(result, baseline)
@@ -176,7 +177,7 @@ def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], 
 
 def profile_from(options: dict[str, Any]) -> Any:
     """The measured profile that --profile names, taken out of the options; None where it names none."""
-    from featvis.audit import load_profile
+    from featvis.audit.record import load_profile
 
     path = options.pop("profile")
     return None if path is None else load_profile(path)[0]
@@ -184,8 +185,8 @@ def profile_from(options: dict[str, Any]) -> Any:
 
 def print_audit(result: Audit, name: str) -> None:
     """The verdict, the table by period, and what stands beside it."""
-    from featvis.energy import white_flatness
-    from featvis.verdicts import verdict
+    from featvis.audit.verdicts import verdict
+    from featvis.measure.spectra import white_flatness
 
     click.echo(verdict(result))
     rows = []

@@ -26,9 +26,9 @@ from featvis.errors import FeatvisError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from featvis.compare import Variant
-    from featvis.comparison import Comparison
-    from featvis.models import Model
+    from featvis.audit.comparison import Comparison
+    from featvis.audit.variants import Variant
+    from featvis.models.model import Model
     from featvis.report import PictureView
 
 CALIBRATED = 32
@@ -51,21 +51,21 @@ class Chain(Registry):
     "--with",
     "fixes",
     multiple=True,
-    type=Chain("featvis.surgery", "FIXES"),
+    type=Chain("featvis.repair.surgery", "FIXES"),
     help="A variant with this fix, or with several joined by +.",
 )
 @click.option(
     "--method",
     "methods",
     multiple=True,
-    type=Registry("featvis.methods", "METHODS"),
+    type=Registry("featvis.gradients.methods", "METHODS"),
     help="A variant with this attribution.",
 )
 @click.option(
     "--compensate",
     "compensations",
     multiple=True,
-    type=Registry("featvis.methods", "COMPENSATIONS"),
+    type=Registry("featvis.gradients.methods", "COMPENSATIONS"),
     help="A variant whose gradient is treated.",
 )
 @click.option(
@@ -176,7 +176,7 @@ def given_options(*but: str) -> list[str]:
 
 def joined_from(names: Sequence[str]) -> Comparison:
     """The comparisons of several files as one."""
-    from featvis.comparison import Comparison
+    from featvis.audit.comparison import Comparison
     from featvis.files import read_saved
 
     found: Comparison | None = None
@@ -193,8 +193,8 @@ def joined_from(names: Sequence[str]) -> Comparison:
 
 def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Comparison, Any, list[PictureView]]:
     """The comparison that a command's options ask for, what its figures show where draws is true, and what a page does likewise."""
-    from featvis.compare import CROPS, compare_variants
-    from featvis.drift import known_classes
+    from featvis.audit.variants import CROPS, compare_variants
+    from featvis.data.labels import known_classes
 
     paths = pictures_from(options)
     skip_bad, batch_size, seed = options["skip_bad"], options["batch_size"], options["seed"]
@@ -236,7 +236,7 @@ def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Compari
 
 def _sketching(sketches: Any, model: Model) -> Callable[..., None]:
     """Hands what a figure shows on as arrays, pictures as pixels in [0, 1]."""
-    from featvis.energy import interior
+    from featvis.measure.phases import interior
 
     def watch(name: str, attributions: Tensor, images: Tensor, total_stride: int) -> None:
         mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
@@ -252,8 +252,8 @@ def variants_from(
     model: Model, paths: list[Path], others: dict[str, Any], skip_bad: bool
 ) -> tuple[dict[str, Variant], list[Path]]:
     """The variants that the options name, the model itself first, and the pictures that are left to measure them at."""
-    from featvis.compare import Variant, fixed_variants
-    from featvis.models import load_model
+    from featvis.audit.variants import Variant, fixed_variants
+    from featvis.models.specs import load_model
 
     variants = {"original": Variant(model)}
     calibration, held, note = calibration_from(model, paths, others, skip_bad)
@@ -287,8 +287,8 @@ def calibration_from(
     """Input that fixes calibrate on, how many pictures are held out for it, and what to say of it."""
     import torch
 
-    from featvis.loading import Loader
-    from featvis.surgery import FIXES
+    from featvis.audit.loading import Loader
+    from featvis.repair.surgery import FIXES
 
     names = {name for chain in others["fixes"] for name in chain.split("+")}
     backward = any(name in FIXES and FIXES[name].kind == "backward" for name in names)

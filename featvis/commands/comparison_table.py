@@ -9,12 +9,12 @@ import click
 from featvis.commands.options import format_estimate, print_table
 
 if TYPE_CHECKING:
-    from featvis.comparison import Comparison, Row
+    from featvis.audit.comparison import Comparison, Row
 
 
 def print_comparison(result: Comparison) -> None:
     """A verdict, the table in blocks, a row for each variant, and notes."""
-    from featvis.verdicts import comparison_verdict
+    from featvis.audit.verdicts import comparison_verdict
 
     periods = list(result.rows[0].audit.energy)
     first = result.rows[0]

@@ -17,16 +17,16 @@ import click
 )
 def demo(out: str) -> None:
     """Show the checkerboard of the network that ships with featvis, before and after training, and compensated."""
-    from featvis.audit import audit_pictures
+    from featvis.audit.culprits import find_culprits
+    from featvis.audit.run import audit_pictures
     from featvis.commands.audit import print_audit
     from featvis.commands.grad import view_of
-    from featvis.culprits import find_culprits
     from featvis.files import make_folder, write_text
-    from featvis.gradients import GradientEngine
-    from featvis.models import load_model
+    from featvis.gradients.engine import GradientEngine
+    from featvis.models.specs import load_model
+    from featvis.models.zoo import PHOTOGRAPH
     from featvis.plots import gradient_figure, save_figure
     from featvis.report import picture_views, write_report
-    from featvis.zoo import PHOTOGRAPH
 
     folder = make_folder(out)
     views, pages = [], {}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from featvis.gan import DiscriminatorAudit, NeutralAudit
-    from featvis.models import Model
+    from featvis.models.model import Model
 
 RANGES = ("-1,1", "0,1")
 
@@ -167,7 +167,7 @@ def _shape(
 def _model(
     module: nn.Module, spec: str, shape: tuple[int, int, int], limits: tuple[float, float], weights: str | None
 ) -> Model:
-    from featvis.models import Model
+    from featvis.models.model import Model
 
     low, high = limits
     return Model(

@@ -15,8 +15,8 @@ from featvis.errors import FeatvisError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from featvis.dream_comparison import Measured
-    from featvis.models import Model
+    from featvis.dream.comparison import Measured
+    from featvis.models.model import Model
 
 OCTAVES, JITTER = 4, 32
 """From a photograph, and in a comparison: Google's notebook (Mordvintsev, Olah and Tyka 2015)."""
@@ -67,17 +67,17 @@ GIF_FRAMES = 40
 @click.option("--rate", type=float, help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
 @click.option(
     "--param",
-    type=Registry("featvis.parameterisations", "PARAMETERISATIONS"),
+    type=Registry("featvis.dream.parameterisations", "PARAMETERISATIONS"),
     help="What is optimised; plain from a photograph, fourier from noise.",
 )
 @click.option(
     "--ascent",
-    type=Registry("featvis.ascent", "ASCENTS"),
+    type=Registry("featvis.dream.ascent", "ASCENTS"),
     help="How a gradient becomes a step; mean-absolute from a photograph, adam from noise.",
 )
 @click.option(
     "--schedule",
-    type=Registry("featvis.ascent", "SCHEDULES"),
+    type=Registry("featvis.dream.ascent", "SCHEDULES"),
     default="constant",
     show_default=True,
     help="How the size of a step changes.",
@@ -85,14 +85,14 @@ GIF_FRAMES = 40
 @click.option(
     "--compensate",
     "compensation",
-    type=Registry("featvis.ascent", "COMPENSATIONS"),
+    type=Registry("featvis.dream.ascent", "COMPENSATIONS"),
     default="none",
     show_default=True,
     help="How each step's gradient is treated.",
 )
 @click.option(
     "--fix",
-    type=Registry("featvis.surgery", "FIXES"),
+    type=Registry("featvis.repair.surgery", "FIXES"),
     help="Dream through a repaired copy of the network; with --compare, in its last cell (backward-even).",
 )
 @click.option("--compare", is_flag=True, help="A grid of dreams instead, each with one thing changed, and its numbers.")
@@ -107,7 +107,7 @@ def dream(
     **options: Any,
 ) -> None:
     """Change PHOTO, or noise, so that a layer, a channel or a class responds more strongly, step by step."""
-    from featvis.objectives import parse_objective
+    from featvis.dream.objectives import parse_objective
 
     record = str(Path(out).with_suffix(".json"))
     _check_names(out, gif, compare)
@@ -158,7 +158,7 @@ def _check_channels(channels: int, out: str, gif: str | None, compare: bool) -> 
 
 def _start(model: Model, photo: str, sized: bool) -> tuple[Tensor, list[str]]:
     """The photograph's pixels (C, H, W) in [0, 1] and what a user should know about them."""
-    from featvis.images import load_picture, prepare
+    from featvis.data.pictures import load_picture, prepare
 
     if sized:
         picture, pixels = model.load(photo)
@@ -174,8 +174,8 @@ def _start(model: Model, photo: str, sized: bool) -> tuple[Tensor, list[str]]:
 
 
 def _settings(options: dict[str, Any], from_noise: bool, compare: bool) -> dict[str, Any]:
-    """What `featvis.dream` takes, with this command's defaults."""
-    from featvis.recipe import usual_steps
+    """What `featvis.dream.dreaming` takes, with this command's defaults."""
+    from featvis.dream.recipe import usual_steps
 
     settings = {name: value for name, value in options.items() if value is not None}
     if from_noise and (compare or "jitter" in settings):
@@ -192,9 +192,9 @@ def _repaired(model: Model, fix: str, seed: int) -> Model:
 
     import torch
 
-    from featvis.parameterisations import natural_noise
-    from featvis.render import STRONG
-    from featvis.surgery import operate
+    from featvis.dream.parameterisations import natural_noise
+    from featvis.dream.render import STRONG
+    from featvis.repair.surgery import operate
 
     noise = natural_noise((CALIBRATION, *model.input_size), torch.Generator().manual_seed(seed), STRONG)
     module, _ = operate(model.module, fix, model.normalise(noise), seed)
@@ -202,7 +202,7 @@ def _repaired(model: Model, fix: str, seed: int) -> Model:
 
 
 def _single(model: Model, objective: str, start: Tensor | None, settings: dict[str, Any], animated: bool) -> Measured:
-    from featvis.dream_comparison import timed_dream
+    from featvis.dream.comparison import timed_dream
 
     steps = settings["steps"] * settings.get("octaves", 1)
     every = -(-steps // GIF_FRAMES) if animated else 0
@@ -213,7 +213,7 @@ def _single(model: Model, objective: str, start: Tensor | None, settings: dict[s
 def _compared(
     model: Model, objective: str, start: Tensor | None, repaired: tuple[str, Model], settings: dict[str, Any]
 ) -> list[Measured]:
-    from featvis.dream_comparison import compare_dreams
+    from featvis.dream.comparison import compare_dreams
 
     with _bar() as progress:
         return compare_dreams(model, objective, start, repaired, progress=progress, **settings)
@@ -240,8 +240,8 @@ def _bar() -> Iterator[Callable[[str], Callable[[int, int, float], None]]]:
 def _save(found: Sequence[Measured], out: str, gif: str | None, compare: bool, title: str, caption: str) -> None:
     from functools import partial
 
+    from featvis.data.pictures import save_picture
     from featvis.files import write_atomically
-    from featvis.images import save_picture
     from featvis.plots import save_figure
     from featvis.plots.dream import dream_figure, save_animation
 
@@ -305,7 +305,7 @@ def _write_page(
     path: str, found: Sequence[Measured], start: Tensor | None, settings: dict[str, Any], notes: Sequence[str]
 ) -> None:
     from featvis.commands.report import command_line
-    from featvis.render import resized
+    from featvis.dream.render import resized
     from featvis.report import write_dreams
 
     if start is not None:

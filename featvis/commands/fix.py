@@ -12,8 +12,8 @@ from featvis.errors import FeatvisError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from featvis.models import Model
-    from featvis.repair import Judgement, Repair
+    from featvis.audit.repairs import Judgement, Repair
+    from featvis.models.model import Model
 
 
 @click.command()
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "names",
     multiple=True,
     required=True,
-    type=Registry("featvis.surgery", "FIXES"),
+    type=Registry("featvis.repair.surgery", "FIXES"),
     help="A fix; give it again for more, in the order in which they are applied.",
 )
 @click.option("--save", type=click.Path(), help="Write the copy's weights here, as .safetensors.")
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 def fix(names: tuple[str, ...], save: str | None, pictures: tuple[str, ...], count: int, **options: Any) -> None:
     """Apply fixes to a copy of MODEL: what changes layer by layer, in its outputs and in its checkerboard."""
-    from featvis.repair import repair, save_repair
+    from featvis.audit.repairs import repair, save_repair
 
     check_writable(save)
     if save is not None and not save.endswith(".safetensors"):
@@ -60,7 +60,7 @@ def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> T
     """Prepared pictures, or white noise of unit variance, (B, C, H, W)."""
     import torch
 
-    from featvis.images import find_pictures
+    from featvis.data.pictures import find_pictures
 
     if pictures:
         return torch.stack([model.normalise(model.load(path)[1]) for path in find_pictures(pictures)[:count]])
@@ -70,7 +70,7 @@ def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> T
 
 
 def _print_repair(repaired: Repair, inputs: str) -> None:
-    from featvis.surgery import FIXES, KINDS
+    from featvis.repair.surgery import FIXES, KINDS
 
     click.echo(_verdict(repaired))
     for name, found in repaired.changes.items():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from featvis.models import Model
+    from featvis.models.model import Model
     from featvis.report import PictureView
 
 

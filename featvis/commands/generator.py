@@ -42,7 +42,7 @@ def generator(
     GENERATOR is path/file.py:factory, package.module:factory, zoo:NAME, or `dcgan` for the family of PyTorch's tutorial.
     """
     from featvis.gan import audit_generator, jpeg_notes, limits_of, samples_of
-    from featvis.models import Model
+    from featvis.models.model import Model
 
     check_outputs(out, tensorboard, html_path, "generator")
     module, _ = network_of(spec, weights, "generator", seed, device)

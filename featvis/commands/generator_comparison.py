@@ -10,7 +10,7 @@ import click
 from featvis.commands.options import check_writable, format_estimate, print_table, progress_bar
 
 if TYPE_CHECKING:
-    from featvis.generators import GeneratorComparison, UpsamplerEnergies
+    from featvis.gan.upsampling import GeneratorComparison, UpsamplerEnergies
 
 SAMPLES, SIZE = 64, (64, 64)
 """Networks of each variant and their pictures' size where nothing else is asked for."""
@@ -26,7 +26,7 @@ def run(options: dict[str, Any]) -> None:
     `samples`, `size` as (H, W), `seed`, `out`, a folder, and `json`, a file.
     """
     from featvis.files import make_folder, write_text
-    from featvis.generators import compare_upsampling
+    from featvis.gan.upsampling import compare_upsampling
 
     json_path = options.get("json")
     check_writable(json_path)
@@ -72,7 +72,7 @@ def figure_of(comparison: GeneratorComparison) -> Any:
 
 def description(variant: UpsamplerEnergies) -> str:
     """Which layers upsample how, in words."""
-    from featvis.zoo.generators import parse_upsampler
+    from featvis.models.zoo.generators import parse_upsampler
 
     layers, smoothing = parse_upsampler(variant.name)
     words = {

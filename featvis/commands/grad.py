@@ -46,12 +46,12 @@ def draw_gradients(
     """A figure and an array for each picture; prints a line for each."""
     import numpy as np
 
-    from featvis.audit import check_gradients
+    from featvis.audit.record import check_gradients
     from featvis.commands.options import format_estimate
     from featvis.errors import FeatvisError
-    from featvis.estimates import Estimate
     from featvis.files import write_atomically
-    from featvis.gradients import GradientEngine
+    from featvis.gradients.engine import GradientEngine
+    from featvis.measure.estimates import Estimate
     from featvis.plots import gradient_figure, save_figure
 
     engine = GradientEngine(model, score, seed)
@@ -106,7 +106,8 @@ def draw_gradients(
 
 def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
     """What a figure shows of one picture's attribution, (1, C, H, W)."""
-    from featvis.energy import checkerboard_energy, interior
+    from featvis.measure.energy import checkerboard_energy
+    from featvis.measure.phases import interior
     from featvis.plots import GradientView
 
     measured = checkerboard_energy(attribution, total_stride)

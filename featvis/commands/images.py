@@ -25,9 +25,9 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     """Measure the checkerboard in PICTURES themselves (files, folders, globs), raw and high-passed, as they are."""
     import json
 
+    from featvis.data.pictures import find_pictures
     from featvis.files import write_text
     from featvis.gan import audit_picture_files, fine_detail
-    from featvis.images import find_pictures
 
     check_writable(json_path)
     paths = find_pictures(pictures)[:limit]

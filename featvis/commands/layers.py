@@ -16,7 +16,7 @@ def layers(marked: bool, **options: Any) -> None:
     """List a network's layers: kernel, stride, total stride so far, output shape; strided and pooling layers marked."""
     import torch
 
-    from featvis.tracing import trace
+    from featvis.tracing.trace import trace
 
     # The shape of things does not depend on trained weights, so nothing is downloaded unless asked for.
     if options["weights"] is None and ":" not in options["spec"] and not options["spec"].endswith(".pt2"):

@@ -11,7 +11,7 @@ from featvis.commands.options import check_writable, print_table
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from featvis.linear import LinearView
+    from featvis.predict.linear import LinearView
 
 
 @click.command(short_help="Upsampling layers as matrices: tied weights, singular values, harmonics.")
@@ -37,7 +37,7 @@ def linear(layers: tuple[str, ...], length: int, weights: str, seed: int, png: s
     featvis linear deconv3 nearest3
     featvis linear deconv4 subpixel3 icnr3 --weights random --png linear.png
     """
-    from featvis.linear import linear_view
+    from featvis.predict.linear import linear_view
 
     check_writable(png)
     views = [linear_view(layer, length, weights, seed) for layer in layers]

@@ -14,8 +14,8 @@ import click
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
-    from featvis.energy import Estimate
-    from featvis.models import Model
+    from featvis.measure.estimates import Estimate
+    from featvis.models.model import Model
 
 WIDEST = 10_000
 """Characters of a line of a table that goes into a file or a pipe: names there stay whole."""
@@ -126,14 +126,14 @@ def gradient_options(command: Command) -> Command:
             ),
             click.option(
                 "--method",
-                type=Registry("featvis.methods", "METHODS"),
+                type=Registry("featvis.gradients.methods", "METHODS"),
                 default="vanilla",
                 show_default=True,
                 help="How the gradient becomes an attribution.",
             ),
             click.option(
                 "--compensate",
-                type=Registry("featvis.methods", "COMPENSATIONS"),
+                type=Registry("featvis.gradients.methods", "COMPENSATIONS"),
                 default="none",
                 show_default=True,
                 help="How the attribution is treated.",
@@ -149,7 +149,7 @@ def gradient_options(command: Command) -> Command:
 
 def model_from(options: dict[str, Any]) -> Model:
     """The Model of a command's options, which are taken out of them; `seed` stays."""
-    from featvis.models import load_model
+    from featvis.models.specs import load_model
 
     names = ("weights", "mean", "std", "size", "channels", "device")
     return load_model(options.pop("spec"), seed=options["seed"], **{name: options.pop(name) for name in names})
@@ -157,7 +157,7 @@ def model_from(options: dict[str, Any]) -> Model:
 
 def pictures_from(options: dict[str, Any]) -> list[Path]:
     """The picture files of a command's options, which are taken out of them."""
-    from featvis.images import find_pictures
+    from featvis.data.pictures import find_pictures
 
     return find_pictures(options.pop("pictures"))[: options.pop("limit")]
 

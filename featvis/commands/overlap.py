@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from featvis.overlap import Stack
+    from featvis.predict.overlap import Stack
 
 WIDEST, TALLEST = 120, 24
 """Characters and lines of the largest grid that is printed; a larger one is given by its two axes."""
@@ -43,10 +43,10 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None,
     featvis overlap 3,2 --dims 1 --positions 8
     featvis overlap 3,2,1 3,2,1 --html explorer.html
     """
-    from featvis import overlap as closed_form
     from featvis.commands.options import check_writable
     from featvis.errors import FeatvisError
     from featvis.files import write_text
+    from featvis.predict import overlap as closed_form
 
     check_writable(png, html)
 
@@ -120,7 +120,7 @@ def _row(values: np.ndarray) -> str:
 
 def _advice(stacks: Sequence[Stack], index: int) -> list[str]:
     """What to do about one stage: a line for both axes, or one for each where they differ."""
-    from featvis.overlap import balanced_kernels, total_energy
+    from featvis.predict.overlap import balanced_kernels, total_energy
 
     alike = all(stack[index] == stacks[0][index] for stack in stacks)
     lines = []
@@ -144,7 +144,7 @@ def _mended(stacks: Sequence[Stack], index: int, axes: Sequence[int], kernel: in
     """E of the whole stack once one stage has another kernel on these axes."""
     from dataclasses import replace
 
-    from featvis.overlap import total_energy
+    from featvis.predict.overlap import total_energy
 
     changed = [list(stack) for stack in stacks]
     for axis in axes:

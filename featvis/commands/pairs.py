@@ -12,9 +12,9 @@ from featvis.commands.options import Registry, check_writable, format_estimate
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from featvis.audit import Audit
+    from featvis.audit.record import Audit
     from featvis.gan import Verdict
-    from featvis.models import Model
+    from featvis.models.model import Model
 
 
 def pair_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,10 +55,10 @@ def check_outputs(out: str | None, tensorboard: str | None, html_path: str | Non
 
 def network_of(spec: str, weights: str | None, kind: str, seed: int, device: str) -> tuple[nn.Module, int | None]:
     """The network that a spec names, on the device, and its size in pixels where the zoo or its weights' shapes tell."""
-    from featvis.checkpoints import check_finite, load_strictly, read_checkpoint
-    from featvis.dcgan import dcgan_discriminator, dcgan_generator
     from featvis.errors import FeatvisError
-    from featvis.models import load_model
+    from featvis.models.checkpoints import check_finite, load_strictly, read_checkpoint
+    from featvis.models.dcgan import dcgan_discriminator, dcgan_generator
+    from featvis.models.specs import load_model
 
     if spec != "dcgan":
         if ":" not in spec:
@@ -89,8 +89,8 @@ def real_from(model: Model, given: tuple[str, ...], limit: int) -> tuple[Tensor 
     """Real pictures prepared for a model, (N, C, H, W) on the CPU, and their files; None where none were given."""
     import torch
 
-    from featvis.audit import Loader
-    from featvis.images import find_pictures
+    from featvis.audit.loading import Loader
+    from featvis.data.pictures import find_pictures
 
     if not given:
         return None, []

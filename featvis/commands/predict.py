@@ -9,7 +9,7 @@ import click
 from featvis.commands.options import check_writable, model_from, model_options, print_table
 
 if TYPE_CHECKING:
-    from featvis.predict import Prediction
+    from featvis.predict.prediction import Prediction
 
 
 @click.command()
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 def predict(html_path: str | None, layer: str | None, assume_identity: tuple[str, ...], **options: Any) -> None:
     """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights."""
-    from featvis.predict import predict as predict_energies
+    from featvis.predict.prediction import predict as predict_energies
 
     check_writable(html_path)
     model = model_from(options)

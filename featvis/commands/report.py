@@ -41,7 +41,8 @@ def _parsed(text: str) -> tuple[str, Any]:
     """What a file holds, as its schema says, and its kind; raises FeatvisError for what no page can be made of."""
     import json
 
-    from featvis import audit, comparison
+    from featvis.audit import comparison
+    from featvis.audit import record as audit
 
     try:
         content = json.loads(text)

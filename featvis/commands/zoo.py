@@ -11,7 +11,7 @@ from featvis.commands.options import check_writable, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from featvis.zoo import Card
+    from featvis.models.zoo import Card
 
 QUALITIES = {"classifier": "accuracy", "discriminator": "separation", "generator": "distance"}
 """The figure that says how good a network of each kind is."""
@@ -49,7 +49,7 @@ def zoo(name: str | None, json_path: str | None) -> None:
     import json
 
     from featvis.files import write_text
-    from featvis.zoo import ZOO, card_named
+    from featvis.models.zoo import ZOO, card_named
 
     check_writable(json_path)
     if name is None:

@@ -20,7 +20,7 @@ from featvis.gan.pictures import (
     measure_pictures,
     radial_power,
 )
-from featvis.gan.verdicts import Surroundings, Verdict, chances
+from featvis.measure.standing_out import Surroundings, Verdict, chances
 
 __all__ = [
     "LATENTS",

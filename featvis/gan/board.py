@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featvis.audit import Audit
+from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.files import make_folder
 

@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from featvis.audit import Audit, check_gradients
-from featvis.culprits import find_culprits
-from featvis.energy import CheckerboardEnergy, interior
+from featvis.audit.culprits import find_culprits
+from featvis.audit.record import Audit, check_gradients
 from featvis.errors import FeatvisError
-from featvis.estimates import Estimate, mean_of
 from featvis.gan.networks import PREFIX, conditioned, outputs_of, without_sigmoid
 from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
 from featvis.gan.pictures import lively
-from featvis.gan.verdicts import Surroundings, Verdict
-from featvis.gradients import GradientEngine
-from featvis.models import Model
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.estimates import Estimate, mean_of
+from featvis.measure.phases import interior
+from featvis.measure.standing_out import Surroundings, Verdict
+from featvis.models.model import Model
 
 SCHEMA = "featvis.discriminator/1"
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from featvis.errors import FeatvisError
-from featvis.modules import copy_module, output_tensor
-from featvis.tracing import refusals
+from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.refusals import refusals
 
 PREFIX = "network."
 """What layers of a `Conditioned` network are called by, before their own names."""

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featvis.energy import fold
 from featvis.errors import FeatvisError
 from featvis.gan.networks import outputs_of
 from featvis.gan.pictures import PictureAudit, measure_pictures
-from featvis.gradients import GradientEngine
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.phases import fold
 
 STEPS, RATE = 200, 0.01
 """Steps of the free pixels, and how far the root mean square pixel moves in each, as a share of the range."""

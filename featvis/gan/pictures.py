@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featvis.audit import Audit
-from featvis.energy import CheckerboardEnergy, interior
+from featvis.audit.record import Audit
+from featvis.data.pictures import load_picture, prepare
 from featvis.errors import FeatvisError
-from featvis.gan.verdicts import Surroundings, Verdict
-from featvis.images import load_picture, prepare
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.phases import interior
+from featvis.measure.standing_out import Surroundings, Verdict
 
 PERIOD = 8
 """The longest period that pictures are measured at, where nothing else is asked for; its divisors are measured with it."""

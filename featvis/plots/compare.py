@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from featvis.errors import FeatvisError
-from featvis.numerals import number_words
+from featvis.measure.numerals import number_words
 from featvis.plots.gradients import spectrum
 from featvis.plots.panels import (
     FAINT,

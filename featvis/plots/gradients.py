@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from featvis.errors import FeatvisError
-from featvis.numerals import number_words
+from featvis.measure.numerals import number_words
 from featvis.plots.panels import (
     FAINT,
     MAP_SIDE,

@@ -15,7 +15,7 @@ from featvis.errors import FeatvisError
 from featvis.plots.panels import FAINT, MAP_SIDE, MARGIN, PLAIN, Page, fit_lines, pixel_edges, style
 
 if TYPE_CHECKING:
-    from featvis.linear import LinearView
+    from featvis.predict.linear import LinearView
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#7F7F7F", "#000000")
 """Okabe and Ito's palette: for the weights, and for the layers; it starts again after the last."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from featvis.audit import Audit
-from featvis.comparison import Comparison, Row
-from featvis.energy import white_flatness
+from featvis.audit.comparison import Comparison, Row
+from featvis.audit.record import Audit
+from featvis.audit.verdicts import comparison_verdict, least, remedy, verdict
 from featvis.errors import FeatvisError
 from featvis.files import write_text
+from featvis.measure.spectra import white_flatness
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
 from featvis.report.views import PictureView
 from featvis.report.words import command_of, comparison_command_of
-from featvis.verdicts import comparison_verdict, least, remedy, verdict
 
 
 def write_report(

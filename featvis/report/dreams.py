@@ -12,15 +12,15 @@ from typing import Any
 from torch import Tensor
 
 from featvis import __version__
-from featvis.audit import Audit
-from featvis.dream_comparison import Measured, fine_detail
+from featvis.audit.record import Audit
+from featvis.audit.verdicts import PAIRED, finding, leaves
+from featvis.dream.comparison import Measured, fine_detail
 from featvis.errors import FeatvisError
 from featvis.files import write_text
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import PictureView, Version, channels_last
-from featvis.verdicts import PAIRED, finding, leaves
 
 PHOTOGRAPH = "photograph"
 """What the start of a dream is called beside it."""

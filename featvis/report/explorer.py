@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 
 from featvis.errors import FeatvisError
 from featvis.files import write_text
-from featvis.overlap import Stack, Stage
 from featvis.plots.panels import SEQUENTIAL
+from featvis.predict.overlap import Stack, Stage
 from featvis.report.templates import rendered
 
 MOST_LAYERS, LARGEST = 5, (64, 16, 64, 16, 15)

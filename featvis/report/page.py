@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from featvis.overlap import Stack
 from featvis.plots.panels import SEQUENTIAL
+from featvis.predict.overlap import Stack
 from featvis.report.explorer import COMMON, explorer_values
 from featvis.report.templates import rendered
 from featvis.report.views import PictureView, coloured, data_url, shown_views

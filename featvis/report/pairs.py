@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from featvis.audit import Audit
-from featvis.energy import white_flatness
+from featvis.audit.record import Audit
+from featvis.audit.verdicts import blame, words
 from featvis.files import write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
+from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import SHOWN, PictureView, Version, channels_last
-from featvis.verdicts import blame, words
 
 
 def write_discriminator(

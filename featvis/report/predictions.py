@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from featvis.estimates import Estimate
+from featvis.audit.verdicts import NO_STRIDE
 from featvis.files import write_text
-from featvis.predict import Prediction
+from featvis.measure.estimates import Estimate
+from featvis.predict.prediction import Prediction
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, csv_of, profile_images, profile_numbers
-from featvis.verdicts import NO_STRIDE
 
 EVEN = 5e-5
 """Expected energies below this are called even: they would be written as 0.0000."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featvis.audit import Audit
-from featvis.comparison import Row
-from featvis.estimates import Estimate
+from featvis.audit.comparison import Row
+from featvis.audit.record import Audit
+from featvis.measure.estimates import Estimate
 from featvis.plots.panels import SEQUENTIAL
 from featvis.report.views import coloured, data_url
 

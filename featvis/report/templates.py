@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from featvis import __version__
-from featvis.verdicts import percent, words
+from featvis.audit.verdicts import percent, words
 
 
 def rendered(template: str, **values: Any) -> str:

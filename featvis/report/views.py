@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from featvis.audit import Audit, check_gradients, expected_profile
-from featvis.energy import interior
+from featvis.audit.record import Audit, check_gradients, expected_profile
 from featvis.errors import FeatvisError
-from featvis.gradients import GradientEngine
-from featvis.models import Model
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.phases import interior
+from featvis.models.model import Model
 from featvis.plots import spectrum
 from featvis.plots.panels import SEQUENTIAL, SIGNED, binned, percentile
 

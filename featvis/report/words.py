@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from featvis.audit import Audit
-from featvis.comparison import Comparison
+from featvis.audit.comparison import Comparison
+from featvis.audit.record import Audit
 
 DEFAULTS = {"score": "top", "method": "vanilla", "compensation": "none", "seed": 0, "weights": None, "skip_bad": False}
 """Settings that need not be repeated, as `featvis audit` takes them without."""

@@ -5,11 +5,12 @@ import re
 
 import pytest
 import torch
-from running import ZOO, files_below, printed, save_pictures
+from helpers.running import ZOO, files_below, printed, save_pictures
 
-from featvis.audit import Audit, audit_pictures, load_profile
-from featvis.models import load_model
-from featvis.verdicts import verdict
+from featvis.audit.record import Audit, load_profile
+from featvis.audit.run import audit_pictures
+from featvis.audit.verdicts import verdict
+from featvis.models.specs import load_model
 
 KEYS = {
     *("schema", "energy", "controls", "exact_periods", "signed_comb", "high_frequency_share"),

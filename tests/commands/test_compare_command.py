@@ -6,11 +6,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers.running import ZOO, files_below, printed, refused, save_pictures
 from PIL import Image
-from running import ZOO, files_below, printed, refused, save_pictures
 
-from featvis.comparison import Comparison
-from featvis.verdicts import comparison_verdict
+from featvis.audit.comparison import Comparison
+from featvis.audit.verdicts import comparison_verdict
 
 NET = ("--weights", "none", "--size", "32")
 

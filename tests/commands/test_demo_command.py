@@ -3,10 +3,10 @@
 import json
 import urllib.request
 
+from helpers.running import files_below, printed
 from PIL import Image
-from running import files_below, printed
 
-from featvis import models
+from featvis.models import specs as models
 
 
 def test_the_demonstration(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 import torch
-from faces import WEIGHTS, needs_faces
-from running import files_below, printed, refused, save_pictures
+from helpers.faces import WEIGHTS, needs_faces
+from helpers.running import files_below, printed, refused, save_pictures
 from torch import nn
 
 NETS = """
@@ -178,7 +178,7 @@ def test_layers_can_be_scored(place):
 
 @needs_faces
 def test_the_faces(place, request):
-    factories = request.config.rootpath / "tests" / "faces.py"
+    factories = request.config.rootpath / "tests" / "helpers" / "faces.py"
     output = printed(
         *("discriminator", f"{factories}:FaceDiscriminator", "--weights", WEIGHTS / "face_discriminator.pt"),
         *("--generator", f"{factories}:FaceGenerator", "--generator-weights", WEIGHTS / "face_generator.pt"),

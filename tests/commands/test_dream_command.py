@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.running import ZOO, files_below, printed, refused, run, save_pictures
 from PIL import Image
-from running import ZOO, files_below, printed, refused, run, save_pictures
 
 from featvis.commands import dream as command
-from featvis.dream import dream
-from featvis.models import load_model
+from featvis.dream.dreaming import dream
+from featvis.models.specs import load_model
 
 FAST = ("--size", "32", "--objective", "stage2", "--steps", "2")
 
@@ -246,7 +246,7 @@ def test_what_is_dead_is_said(place):
 
 
 def test_an_interruption_before_the_first_step_is_one(place, monkeypatch):
-    monkeypatch.setattr("featvis.dream_comparison.dream", _pressed)
+    monkeypatch.setattr("featvis.dream.comparison.dream", _pressed)
     result = run("dream", ZOO, *FAST)
     assert result.exit_code == 1
     assert "dream.png" not in files_below(place)

@@ -1,9 +1,9 @@
 import pytest
+from helpers.running import ZOO, files_below, printed, refused, save_pictures
 from safetensors import safe_open
 
-from featvis.models import load_model
-from featvis.surgery import FIXES
-from tests.running import ZOO, files_below, printed, refused, save_pictures
+from featvis.models.specs import load_model
+from featvis.repair.surgery import FIXES
 
 
 def test_fix_says_what_changed_and_saves_weights_that_load(tmp_path):

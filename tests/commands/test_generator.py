@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from running import files_below, printed, refused, save_pictures
+from helpers.running import files_below, printed, refused, save_pictures
 from torch import nn
 
 NETS = """

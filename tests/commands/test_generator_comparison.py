@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from running import files_below, printed, refused
+from helpers.running import files_below, printed, refused
 
 from featvis.commands.generator_comparison import description, figure_of, verdict
-from featvis.estimates import Estimate
-from featvis.generators import compare_upsampling
+from featvis.gan.upsampling import compare_upsampling
+from featvis.measure.estimates import Estimate
 
 SMALL = ("--samples", 8, "--size", 32)
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from networks import plain_gradient
+from helpers.networks import plain_gradient
+from helpers.running import ZOO, files_below, printed, refused, save_pictures
 from PIL import Image
-from running import ZOO, files_below, printed, refused, save_pictures
 
 from featvis.commands import grad as command
-from featvis.energy import checkerboard_energy
-from featvis.models import load_model
+from featvis.measure.energy import checkerboard_energy
+from featvis.models.specs import load_model
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers.running import printed, refused, save_pictures
 from PIL import Image
-from running import printed, refused, save_pictures
 
 
 @pytest.fixture

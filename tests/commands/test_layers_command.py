@@ -4,7 +4,7 @@ import urllib.error
 
 import pytest
 import torch
-from running import ZOO, printed
+from helpers.running import ZOO, printed
 
 
 def table(output):

@@ -1,9 +1,9 @@
 """`featvis linear` prints a line for each layer, draws a figure, and refuses what it does not know in one line."""
 
 import pytest
+from helpers.running import printed, refused
 
 from featvis import files
-from tests.running import printed, refused
 
 
 def rows(output):

@@ -12,8 +12,8 @@ from featvis.commands.options import (
     print_table,
     progress_bar,
 )
-from featvis.energy import Estimate
 from featvis.errors import FeatvisError
+from featvis.measure.estimates import Estimate
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from findings import command_of, headline
-from running import ZOO, files_below, printed, refused, save_pictures
+from helpers.findings import command_of, headline
+from helpers.running import ZOO, files_below, printed, refused, save_pictures
 
 NETS = """
 import torch
@@ -91,8 +91,8 @@ def test_gradients_of_the_page_are_those_of_the_comparison(place):
     import torch
 
     from featvis.commands.gathered import Gathered
-    from featvis.gradients import GradientEngine
-    from featvis.models import load_model
+    from featvis.gradients.engine import GradientEngine
+    from featvis.models.specs import load_model
 
     model = load_model(ZOO, size=(32, 32), device="cpu")
     paths = [place / "photos" / f"{number}.png" for number in range(3)]

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from running import ZOO, files_below, printed, refused
+from helpers.running import ZOO, files_below, printed, refused
 
-from featvis.zoo import ZOO as NETWORKS
+from featvis.models.zoo import ZOO as NETWORKS
 
 
 def test_all_networks_are_listed(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from averages import difference_of, mean_of, ratio_of, said, share_of
 
-from featvis.estimates import Estimate
+from featvis.measure.estimates import Estimate
 
 
 def noise(*shape, seed=0):

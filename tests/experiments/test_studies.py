@@ -13,8 +13,8 @@ import torch
 import trained_generators
 from torch import nn
 
-from featvis.estimates import Estimate
-from featvis.models import Model
+from featvis.measure.estimates import Estimate
+from featvis.models.model import Model
 
 
 def noise(*shape, seed=0):

@@ -7,7 +7,7 @@ import pytest
 from tables import DOCS, markdown_table, put_table, read_rows, table_in, write_rows
 from zoo_audit import README, list_of_all, table
 
-from featvis.zoo.cards import FIGURES
+from featvis.models.zoo.cards import FIGURES
 
 STUDIES = {
     "overlap_training": "training",

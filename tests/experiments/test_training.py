@@ -8,7 +8,7 @@ import train_classifier
 import train_gan
 from safetensors.torch import load_file
 
-from featvis.zoo.classifiers import DOWNSAMPLING, StridedClassifier
+from featvis.models.zoo.classifiers import DOWNSAMPLING, StridedClassifier
 
 EPOCHS, STEPS = 3, 4
 

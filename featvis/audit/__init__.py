@@ -1,0 +1,1 @@
+"""Gradients at many pictures, measured: audits, culprits, comparisons and repairs."""

@@ -1,0 +1,158 @@
+"""What a comparison of variants found: plain numbers, one row for each, that can be saved, read again and joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from featvis.audit.drift import Drift
+from featvis.audit.record import Audit, estimate_of
+from featvis.errors import FeatvisError
+from featvis.files import read_document
+from featvis.measure.estimates import Estimate, clearest
+
+SCHEMA = "featvis.compare/1"
+
+FREE = ("batch_size", "versions")
+"""Settings that may differ between comparisons that are joined."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    kind: what its fixes do, "forward", "backward" or "exact", empty without. changed: the layers that they changed. audit: its energies.
+    difference: E minus that of the first variant, by period, with the paired error. accuracy: share of the pictures of known class
+    that it gets right; consistency: probability that two shifted crops get the same class; None where not measured.
+    milliseconds: of one picture's gradient; memory: bytes of the tensors alive at once in a batch's gradient; parameters: numbers.
+    """
+
+    name: str
+    kind: str
+    changed: tuple[str, ...]
+    audit: Audit
+    difference: dict[int, Estimate]
+    drift: Drift
+    accuracy: Estimate | None
+    consistency: Estimate | None
+    milliseconds: float
+    memory: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants measured at the same pictures, with the same score and seed; the first row is what the others are held against.
+
+    settings: everything that was resolved, with hashes of the pictures as the networks saw them and of the first variant's weights.
+    """
+
+    rows: tuple[Row, ...]
+    total_stride: int
+    pictures: int
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def clearest_period(self) -> int | None:
+        """The period at which the first variant's energy stands out most from its error; None where there is no stride."""
+        return clearest(self.rows[0].audit.energy)
+
+    def to_json(self) -> str:
+        """The comparison as JSON; periods become strings."""
+        return json.dumps({"schema": SCHEMA, **_plain(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """The comparison that `to_json` wrote; raises FeatvisError for anything else."""
+        content = read_document(text, SCHEMA, "a comparison that `featvis compare --json` wrote")
+        try:
+            content["rows"] = tuple(_row(entry) for entry in content["rows"])
+            content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
+            content["total_stride"], content["pictures"] = int(content["total_stride"]), int(content["pictures"])
+            content["settings"] = dict(content["settings"])
+            if not content["rows"]:
+                raise ValueError("no rows")
+            return cls(**content)
+        except FeatvisError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise FeatvisError(
+                f"the comparison is damaged ({type(error).__name__}: {error}); measure it again"
+            ) from None
+
+    def joined(self, other: Comparison) -> Comparison:
+        """One table of both, the first variant once.
+
+        Raises FeatvisError, with what differs, where the pictures, the settings or the first variant are others, and where another
+        variant is in both.
+        """
+        mine, its = _comparable(self), _comparable(other)
+        for name in [*mine, *(name for name in its if name not in mine)]:
+            if mine.get(name) != its.get(name):
+                raise FeatvisError(
+                    f"these cannot be compared: {name} is {mine.get(name)!r} in one and {its.get(name)!r} in the other; "
+                    "measure both at the same pictures with the same settings"
+                )
+        names = {row.name for row in self.rows}
+        twice = [row.name for row in other.rows[1:] if row.name in names]
+        if twice:
+            raise FeatvisError(f"the variant {twice[0]!r} is in both comparisons; leave it out of one")
+        note = "joined from several runs: their times compare only where the machine was the same and quiet"
+        return replace(
+            self,
+            rows=(*self.rows, *other.rows[1:]),
+            notes=tuple(dict.fromkeys((*self.notes, *other.notes, note))),
+        )
+
+
+def _comparable(comparison: Comparison) -> dict[str, Any]:
+    """What must be the same in two comparisons, in the form that JSON gives it."""
+    settings = {name: value for name, value in comparison.settings.items() if name not in FREE}
+    counted = {"number of pictures": comparison.pictures, "total stride": comparison.total_stride}
+    return json.loads(json.dumps({**counted, **settings, "first variant": comparison.rows[0].name}))
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON takes it."""
+    if isinstance(value, Audit):
+        return json.loads(value.to_json())
+    if isinstance(value, Estimate):
+        return value._asdict()
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    drift = entry["drift"]
+    relative = drift["relative"]
+    return Row(
+        name=str(entry["name"]),
+        kind=str(entry["kind"]),
+        changed=tuple(str(name) for name in entry["changed"]),
+        audit=Audit.from_json(json.dumps(entry["audit"])),
+        difference={int(period): estimate_of(estimate) for period, estimate in entry["difference"].items()},
+        drift=Drift(
+            _optional(drift["agreement"]),
+            _optional(drift["divergence"]),
+            float(drift["rmse"]),
+            None if relative is None else float(relative),
+        ),
+        accuracy=_optional(entry["accuracy"]),
+        consistency=_optional(entry["consistency"]),
+        milliseconds=float(entry["milliseconds"]),
+        memory=int(entry["memory"]),
+        parameters=int(entry["parameters"]),
+    )
+
+
+def _optional(entry: dict[str, Any] | None) -> Estimate | None:
+    return None if entry is None else estimate_of(entry)

@@ -1,0 +1,72 @@
+"""When a checkerboard is a failure: limits and baselines for continuous integration."""
+
+from __future__ import annotations
+
+import math
+
+from featvis.audit.record import Audit
+from featvis.errors import FeatvisError
+from featvis.measure.energy import Energies
+from featvis.measure.estimates import Estimate
+
+ABOVE = 2.0
+"""Standard errors by which an energy must exceed its limit to fail."""
+
+GROWN = 3.0
+"""Combined standard errors by which an energy must exceed the baseline's to fail; more, as several periods are compared."""
+
+SAME = ("score", "method", "compensation", "input_size", "mean", "std")
+"""Settings in which an audit and its baseline must agree."""
+
+
+def exceeded(audit: Audit | Energies, limit: float) -> list[str]:
+    """A sentence where E(total stride) minus two standard errors is above the limit; empty where the audit passes.
+
+    Raises FeatvisError where nothing could be measured: a limit that cannot fail would be no check.
+    """
+    total = audit.energy.get(audit.total_stride)
+    if total is None:
+        return []
+    if total.error is None:
+        raise FeatvisError(
+            f"E({audit.total_stride}) has no standard error with {audit.pictures} pictures; give at least 4"
+        )
+    if total.value - ABOVE * total.error <= limit:
+        return []
+    return [f"E({audit.total_stride}) = {_text(total)} is above {limit:g} by more than {ABOVE:g} standard errors"]
+
+
+def grown(audit: Audit, baseline: Audit) -> list[str]:
+    """A sentence for each period whose energy grew by more than three combined standard errors; empty where none did.
+
+    Raises FeatvisError where the two are not comparable, saying what differs.
+    """
+    differing = [
+        f"{name} {baseline.settings.get(name)!r}, now {audit.settings.get(name)!r}"
+        for name in SAME
+        if _plain(baseline.settings.get(name)) != _plain(audit.settings.get(name))
+    ]
+    if differing:
+        raise FeatvisError(
+            f"the baseline was measured with {'; '.join(differing)}; measure it again with the same settings"
+        )
+    said = []
+    for period, now in audit.energy.items():
+        # A period that the baseline's network does not have had no checkerboard there.
+        before = baseline.energy.get(period, Estimate(0.0, 0.0))
+        if now.error is None or before.error is None:
+            raise FeatvisError(f"E({period}) has no standard error; measure both audits with at least 4 pictures")
+        if now.value - before.value > GROWN * math.hypot(now.error, before.error):
+            said.append(
+                f"E({period}) grew from {_text(before)} to {_text(now)}, more than {GROWN:g} combined standard errors"
+            )
+    return said
+
+
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.value:.4f} ± {estimate.error:.4f}"
+
+
+def _plain(value: object) -> object:
+    """Lists as tuples, which JSON does not know."""
+    return tuple(value) if isinstance(value, list) else value

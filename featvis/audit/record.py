@@ -1,0 +1,183 @@
+"""From a model and pictures to an Audit: the checkerboard energy by period, with errors, controls and neighbours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featvis.errors import FeatvisError
+from featvis.files import read_document, read_saved, write_text
+from featvis.measure.energy import Energies
+from featvis.measure.estimates import Estimate
+from featvis.measure.phases import fold
+
+SCHEMA = "featvis.audit/1"
+PROFILE_SCHEMA = "featvis.profile/1"
+
+_BY_PERIOD = ("energy", "controls", "exact_periods", "signed_comb")
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """A layer that changes the resolution, and its part in the checkerboard.
+
+    remainder: kernel modulo stride, by axis; period: in pixels, of the layer and everything nearer the pixels. injected: E at its own
+    stride predicted from its kernel and weights alone, None where it has no kernel of its own to predict from. measured: E at its
+    own stride of the gradient that it sends to its input. left: E by period, in pixels, with only its backward pass made
+    even; shares: by exact period, what that takes away, as a part of E(total stride), negative where it grows.
+    """
+
+    layer: str
+    type: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    remainder: tuple[int, ...]
+    period: int
+    injected: float | None
+    measured: Estimate
+    left: dict[int, Estimate]
+    shares: dict[int, float]
+
+    @property
+    def share(self) -> float:
+        """The part of E(total stride) that goes when this layer alone passes its gradient back evenly."""
+        return sum(self.shares.values())
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the gradients of a model at some pictures measured; plain numbers.
+
+    Mappings go from the period in pixels to an Estimate (value, standard error or None). profile: rows of the mean phase profile, mean 1.
+    replicates: whether the errors come from "pictures" or, where there are few, from "tiles". skipped: pictures that could not be
+    read. settings: everything that was resolved, with versions and seed. culprits: the layers that change the resolution, the
+    strongest first, where they were asked for.
+    """
+
+    total_stride: int
+    energy: dict[int, Estimate]
+    controls: dict[int, Estimate]
+    exact_periods: dict[int, Estimate]
+    signed_comb: dict[int, Estimate]
+    high_frequency_share: Estimate
+    mean_gradient_flatness: float
+    profile: tuple[tuple[float, ...], ...]
+    pictures: int
+    replicates: str
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    culprits: tuple[Culprit, ...] = ()
+
+    @classmethod
+    def of(cls, energies: Energies, **rest: Any) -> Audit:
+        """The audit of what a CheckerboardEnergy computed."""
+        values = energies._asdict()
+        values["profile"] = tuple(tuple(row) for row in energies.profile.tolist())
+        return cls(**values, **rest)
+
+    def to_json(self) -> str:
+        """The audit as JSON; periods become strings."""
+        content: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        for name in _BY_PERIOD:
+            content[name] = {str(period): estimate._asdict() for period, estimate in getattr(self, name).items()}
+        content["high_frequency_share"] = self.high_frequency_share._asdict()
+        for entry, culprit in zip(content["culprits"], self.culprits, strict=True):
+            entry["measured"] = culprit.measured._asdict()
+            entry["shares"] = {str(period): share for period, share in culprit.shares.items()}
+            entry["left"] = {str(period): estimate._asdict() for period, estimate in culprit.left.items()}
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Audit:
+        """The audit that `to_json` wrote; raises FeatvisError for anything else."""
+        content = read_document(text, SCHEMA, "an audit that `featvis audit --json` wrote")
+        try:
+            for name in _BY_PERIOD:
+                content[name] = {int(period): estimate_of(entry) for period, entry in content[name].items()}
+            content["high_frequency_share"] = estimate_of(content["high_frequency_share"])
+            content["mean_gradient_flatness"] = float(content["mean_gradient_flatness"])
+            content["profile"] = tuple(tuple(float(value) for value in row) for row in content["profile"])
+            content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
+            content["culprits"] = tuple(_culprit(entry) for entry in content["culprits"])
+            return cls(**content)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise FeatvisError(f"the audit is damaged ({type(error).__name__}: {error}); measure it again") from None
+
+
+def estimate_of(entry: dict[str, Any]) -> Estimate:
+    """The Estimate of an object with the keys value and error."""
+    error = entry["error"]
+    return Estimate(float(entry["value"]), None if error is None else float(error))
+
+
+def _culprit(entry: dict[str, Any]) -> Culprit:
+    lists = {name: tuple(int(number) for number in entry[name]) for name in ("kernel", "stride", "remainder")}
+    left = {int(period): estimate_of(estimate) for period, estimate in entry["left"].items()}
+    shares = {int(period): float(share) for period, share in entry["shares"].items()}
+    return Culprit(**{**entry, **lists, "measured": estimate_of(entry["measured"]), "left": left, "shares": shares})
+
+
+def expected_profile(audit: Audit) -> Tensor:
+    """The audit's phase profile without its noise, (P, P), mean 1: what `equalise` divides by.
+
+    The part of each exact period is shrunk by how much of its energy is more than noise: the estimate without bias over the plain
+    one, after James and Stein 1961.
+    """
+    mean = torch.tensor(audit.profile, dtype=torch.float64)
+    rows, columns = mean.shape
+    expected = torch.ones_like(mean)
+    parts: dict[int, Tensor] = {}
+    for period, estimate in audit.exact_periods.items():
+        size = (min(period, rows), min(period, columns))
+        part = fold(mean - 1, *size).repeat(rows // size[0], columns // size[1])
+        part = part - sum(smaller for divisor, smaller in parts.items() if period % divisor == 0)
+        parts[period] = part
+        plain = float(part.square().mean())
+        expected += part * (min(max(estimate.value / plain, 0.0), 1.0) if plain > 0 else 0.0)
+    return expected.clamp_min(0)
+
+
+def save_profile(audit: Audit, path: str | Path) -> Path:
+    """Write the audit's expected phase profile as JSON, for `equalise`."""
+    content = {
+        "schema": PROFILE_SCHEMA,
+        "profile": expected_profile(audit).tolist(),
+        "pictures": audit.pictures,
+        "settings": audit.settings,
+    }
+    return write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:
+    """A profile that `save_profile` wrote, (P, P), and the settings it was measured with; raises FeatvisError for anything else."""
+
+    def parse(text: str) -> tuple[Tensor, dict[str, Any]]:
+        content = read_document(text, PROFILE_SCHEMA, "a profile that `featvis audit --save-profile` wrote")
+        return torch.tensor(content["profile"], dtype=torch.float64), dict(content["settings"])
+
+    try:
+        profile, settings = read_saved(path, "the profile ", parse, "--save-profile")
+    except (TypeError, ValueError, KeyError) as error:
+        raise FeatvisError(
+            f"the profile {str(path)!r} is damaged ({type(error).__name__}: {error}); measure it again"
+        ) from None
+    if profile.ndim != 2 or not bool(profile.isfinite().all() & (profile >= 0).all()):
+        raise FeatvisError(f"the profile {str(path)!r} is not a table of non-negative numbers; measure it again")
+    return profile, settings
+
+
+def check_gradients(gradients: Tensor, names: Sequence[str], score: str) -> None:
+    """Raises FeatvisError naming the first picture whose gradient holds NaN, infinity or nothing but zeros."""
+    for name, largest in zip(names, gradients.abs().flatten(1).amax(1).tolist(), strict=True):
+        if not 0 < largest < float("inf"):
+            what = "nothing but zeros" if largest == 0 else "NaN or infinity"
+            raise FeatvisError(
+                f"the gradient of the score {score!r} at {name} holds {what}; choose another score, or check the weights"
+            )

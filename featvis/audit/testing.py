@@ -1,0 +1,53 @@
+"""A check for test suites and training scripts: the network has no checkerboard in its input gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from featvis.audit.gate import exceeded
+from featvis.errors import FeatvisError
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.models.model import Model
+
+PICTURES = 32
+"""Noise pictures where none are given."""
+
+
+def assert_no_checkerboard(
+    model: Model | nn.Module,
+    images: Tensor | None = None,
+    *,
+    above: float = 0.05,
+    score: str = "top",
+    batch_size: int = 8,
+    seed: int = 0,
+) -> Energies:
+    """Raises AssertionError where E(total stride) of the input gradients is above a limit by more than two standard errors.
+
+    model: a Model, or a module together with images. images: prepared input, (N, C, H, W) or (N, C, L), N at least 4; 32 pictures of
+    seeded normal noise of the Model's own input size by default. above: 0.05 is a fifth of one 3x3 stride-2 convolution with random
+    weights. Returns what was measured. Raises FeatvisError where a bare module comes without images, or too few leave no error.
+    """
+    if images is None:
+        if not isinstance(model, Model):
+            raise FeatvisError("give images, (N, C, H, W), or a featvis.Model, whose input size is known")
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randn(PICTURES, *model.input_size, generator=generator)
+    engine = GradientEngine(model, score, seed)
+    metric: CheckerboardEnergy | None = None
+    for numbers in torch.arange(len(images)).split(batch_size):
+        gradients = engine(images[numbers], numbers.tolist())
+        metric = metric or CheckerboardEnergy(engine.total_stride, dims=images.ndim - 2)
+        metric.update(gradients, numbers.tolist())
+    if metric is None:
+        raise FeatvisError("no images were given; expected (N, C, H, W) with N at least 4")
+    energies = metric.compute()
+    if exceeded(energies, above):
+        periods = ", ".join(f"E({p}) = {e.value:.4f} ± {e.error or 0:.4f}" for p, e in energies.energy.items())
+        raise AssertionError(
+            f"a checkerboard in the input gradients: {periods}; the limit for E({engine.total_stride}) is {above:g}. "
+            "`featvis audit --culprits` names the layers, `featvis fix` repairs them."
+        )
+    return energies

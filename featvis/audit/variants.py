@@ -1,0 +1,299 @@
+"""Several variants of a network at the same pictures: each batch is read once, and every variant sees exactly it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from featvis.audit.comparison import Comparison, Row
+from featvis.audit.costs import peak_memory, timed
+from featvis.audit.drift import Moments, OutputDrift, classes_of, random_crops, shift_consistency
+from featvis.audit.loading import Loader
+from featvis.audit.record import Audit, check_gradients
+from featvis.audit.resume import weights_hash
+from featvis.errors import FeatvisError
+from featvis.gradients.draws import Draws
+from featvis.gradients.engine import GradientEngine
+from featvis.measure.energy import CheckerboardEnergy
+from featvis.models.model import Model
+from featvis.repair.surgery import FIXES, operate
+from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.refusals import refusals
+
+CROPS = 6
+"""Shifted crops of each picture; all pairs of them count."""
+
+MARGIN = 7
+"""The crops move within the input's side and a seventh of it: 32 pixels at 224, as in Zhang 2019."""
+
+TIMED = 3
+"""The fewest batches whose median is a time."""
+
+SAME = ("input_size", "resize", "interpolation", "mean", "std", "device")
+"""Settings of models that must be the same in all variants."""
+
+Watch = Callable[[str, Tensor, Tensor, int], None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network and how its gradient is taken and treated.
+
+    profile: (P, P), for `equalise`. kind, changed: what fixes did, see Row. notes: what a user should know.
+    """
+
+    model: Model
+    method: str = "vanilla"
+    compensation: str = "none"
+    profile: Tensor | None = None
+    kind: str = ""
+    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def fixed_variants(
+    model: Model, names: Sequence[str], images: Tensor | None = None, seed: int = 0
+) -> dict[str, Variant]:
+    """A repaired copy of a model for each name of a fix, or of several joined by +, applied from left to right.
+
+    images: prepared input that fixes may calibrate on, (B, C, H, W). Raises FeatvisError for an unknown fix and for one that finds
+    nothing to change, naming it.
+    """
+    if images is not None:
+        images = _as_input(model.module, images)
+    variants = {}
+    for chain in names:
+        module, kinds, changed, notes = model.module, [], [], []
+        for name in chain.split("+"):
+            module, changes = operate(module, name, images, seed)
+            kinds.append(FIXES[name].kind)
+            changed += [change.layer for change in changes if change.reached]
+            missed = [change for change in changes if not change.reached]
+            if missed:
+                places = ", ".join(f"{change.before} in {change.layer or 'the network'}" for change in missed)
+                notes.append(f"{chain}: not reached by {name}: {places}; {missed[0].note}")
+        variants[chain] = Variant(
+            replace(model, module=module),
+            kind="+".join(dict.fromkeys(kinds)),
+            changed=tuple(dict.fromkeys(changed)),
+            notes=tuple(notes),
+        )
+    return variants
+
+
+def compare_variants(
+    variants: Mapping[str, Model | Variant],
+    paths: Sequence[Path],
+    score: str = "top",
+    batch_size: int = 8,
+    seed: int = 0,
+    skip_bad: bool = False,
+    classes: Sequence[int | None] | None = None,
+    crops: int = CROPS,
+    watch: Watch | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Comparison:
+    """Measure variants of a network side by side, in constant memory; the first is what the others are held against.
+
+    The score `top` is the first variant's top class, for all. Energies are measured with the least common multiple of the total strides, so
+    that all have the same periods and lose the same border. paths: picture files. classes: the right class of each, None where it is
+    not known. crops: shifted crops of each picture for the consistency, 0 to leave it out. watch is called for each batch with a variant's
+    name, its attributions, the input and the total stride; progress with the pictures done, twice through them with crops.
+
+    Raises FeatvisError for variants that take other inputs or return other outputs, naming the first that does, for a bad picture
+    (unless skip_bad: counted and said), and where GradientEngine does.
+    """
+    if batch_size < 1 or crops < 0 or crops == 1:
+        raise FeatvisError(
+            f"a batch size of {batch_size} and {crops} crops; give at least 1, and 0 or at least 2 crops"
+        )
+    runs = _runs(variants, score, seed)
+    first = runs[0]
+    loader = Loader(first.variant.model, paths, batch_size, skip_bad)
+    digest = hashlib.sha256()
+    kept: tuple[Tensor, list[int], Tensor | None] | None = None
+    for images, numbers, names in loader:
+        digest.update(images.cpu().contiguous().numpy().tobytes())
+        right = [classes[number] for number in numbers] if classes is not None else ()
+        outputs = first.outputs(images)
+        chosen = classes_of(outputs).unsqueeze(1) if first.engine.score.kind == "top" else None
+        found = []
+        for run in runs:
+            with _named(run.name):
+                run.drift.update(outputs if run is first else run.outputs(images), outputs, right)
+                found.append(run.attribution(images, numbers, chosen))
+                check_gradients(found[-1], names, score)
+        if kept is None:
+            kept = images, numbers, chosen
+            total_stride = math.lcm(*(run.engine.total_stride for run in runs))
+            metrics = [CheckerboardEnergy(total_stride) for _ in runs]
+        for run, metric, attributions in zip(runs, metrics, found, strict=True):
+            metric.update(attributions, numbers)
+            if watch is not None:
+                watch(run.name, attributions, images, total_stride)
+        progress(numbers[-1] + 1)
+    if kept is None:
+        reason = loader.skipped[0] if loader.skipped else "none was given"
+        raise FeatvisError(f"none of {len(paths)} pictures could be read; the first: {reason}")
+    _take_costs(runs, *kept)
+    if crops:
+        wide = Loader(_wider(first.variant.model), paths, batch_size, skip_bad)
+        for images, numbers, _ in wide:
+            for run, crop_classes in zip(
+                runs, _classes_of_crops(runs, images, crops, Draws(seed, numbers)), strict=True
+            ):
+                run.consistency.add(shift_consistency(crop_classes))
+            progress(len(paths) + numbers[-1] + 1)
+
+    notes = [note for run in runs for note in (*run.variant.model.notes, *run.variant.notes)]
+    rows = tuple(run.row(metric, metrics[0]) for run, metric in zip(runs, metrics, strict=True))
+    return Comparison(
+        rows=rows,
+        total_stride=total_stride,
+        pictures=rows[0].audit.pictures,
+        skipped=tuple(loader.skipped),
+        notes=tuple(dict.fromkeys((*notes, *loader.notes))),
+        settings={
+            **{name: first.variant.model.settings()[name] for name in ("model", "weights", *SAME)},
+            "weights_hash": weights_hash(first.variant.model.module),
+            "pixels_hash": digest.hexdigest()[:16],
+            "score": score,
+            "seed": seed,
+            "batch_size": batch_size,
+            "crops": crops,
+            "versions": {
+                "featvis": version("featvis"),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        },
+    )
+
+
+def _as_input(module: nn.Module, images: Tensor) -> Tensor:
+    """The images on a network's device and in its precision."""
+    parameter = next(module.parameters(), None)
+    return images if parameter is None else images.to(parameter.device, parameter.dtype)
+
+
+class _Run:
+    """A variant at work: its engine, its outputs, and what adds up batch by batch."""
+
+    def __init__(self, name: str, variant: Variant, score: str, seed: int) -> None:
+        self.name, self.variant = name, variant
+        self.engine = GradientEngine(variant.model, score, seed)
+        self.network = copy_module(variant.model.module)
+        self.drift, self.consistency = OutputDrift(), Moments()
+        self.milliseconds: dict[int, list[float]] = defaultdict(list)
+        self.memory = 0
+
+    def outputs(self, images: Tensor) -> Tensor:
+        images = _as_input(self.network, images)
+        with torch.no_grad(), refusals(images):
+            return output_tensor(self.network(images))
+
+    def attribution(self, images: Tensor, numbers: Sequence[int], chosen: Tensor | None) -> Tensor:
+        """The variant's attribution of a batch; what each picture of it took is noted under the batch's size."""
+        method, compensation, profile = self.variant.method, self.variant.compensation, self.variant.profile
+        attributions, seconds = timed(
+            lambda: self.engine.attribution(images, method, compensation, profile, numbers, chosen), images.device
+        )
+        self.milliseconds[len(images)].append(1000 * seconds / len(images))
+        return attributions
+
+    def row(self, metric: CheckerboardEnergy, first: CheckerboardEnergy) -> Row:
+        variant = self.variant
+        settings = {
+            **variant.model.settings(),
+            "score": self.engine.score.text,
+            "method": variant.method,
+            "compensation": variant.compensation,
+            "seed": self.engine.seed,
+            "prepared": self.engine.prepared,
+        }
+        return Row(
+            name=self.name,
+            kind=variant.kind,
+            changed=variant.changed,
+            audit=Audit.of(metric.compute(), notes=tuple(self.engine.notes), settings=settings),
+            difference=metric.difference(first),
+            drift=self.drift.drift(),
+            accuracy=self.drift.accuracy.estimate(),
+            consistency=self.consistency.estimate(),
+            milliseconds=median(self.milliseconds[max(self.milliseconds)]),
+            memory=self.memory,
+            parameters=sum(parameter.numel() for parameter in variant.model.module.parameters()),
+        )
+
+
+def _runs(variants: Mapping[str, Model | Variant], score: str, seed: int) -> list[_Run]:
+    """A run for each variant. Raises FeatvisError for the first that takes other inputs than the first one."""
+    if not variants:
+        raise FeatvisError("no variant was given; give at least one model")
+    runs = []
+    for name, given in variants.items():
+        variant = given if isinstance(given, Variant) else Variant(given)
+        with _named(name):
+            runs.append(_Run(name, variant, score, seed))
+        mine, its = variant.model.settings(), runs[0].variant.model.settings()
+        for key in SAME:
+            if mine[key] != its[key]:
+                raise FeatvisError(
+                    f"these cannot be compared: {key} is {its[key]} of {runs[0].name!r} and {mine[key]} of {name!r}; "
+                    "give both the same, so that they see the same pictures"
+                )
+    return runs
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors say which variant raised them."""
+    try:
+        yield
+    except FeatvisError as error:
+        raise FeatvisError(f"the variant {name!r}: {error}") from None
+
+
+def _take_costs(runs: Sequence[_Run], images: Tensor, numbers: Sequence[int], chosen: Tensor | None) -> None:
+    """The times of the first batch, which held the preparation, taken again, in turns; and the memory of one."""
+    for run in runs:
+        del run.milliseconds[len(images)][0]
+    while len(runs[0].milliseconds[len(images)]) < TIMED:
+        for run in runs:
+            run.attribution(images, numbers, chosen)
+    for run in runs:
+        variant = run.variant
+        run.memory = peak_memory(
+            partial(
+                run.engine.attribution, images, variant.method, variant.compensation, variant.profile, numbers, chosen
+            )
+        )
+
+
+def _wider(model: Model) -> Model:
+    """The model with room for its input to move, at the same scale where the resized pictures have that room."""
+    channels, height, width = model.input_size
+    margin = _margin(model)
+    return replace(model, input_size=(channels, height + margin, width + margin))
+
+
+def _margin(model: Model) -> int:
+    return max(1, min(model.input_size[1:]) // MARGIN)
+
+
+def _classes_of_crops(runs: Sequence[_Run], images: Tensor, crops: int, draws: Draws) -> list[Tensor]:
+    """The top class of each crop, (crops, B), for each run; the crops are the same for all."""
+    pieces = random_crops(images, _margin(runs[0].variant.model), crops, draws)
+    return [torch.stack([classes_of(run.outputs(piece)) for piece in pieces]) for run in runs]

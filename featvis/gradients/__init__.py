@@ -1,0 +1,1 @@
+"""The gradient of a score at the pixels, what is made of it, and how it is compensated."""

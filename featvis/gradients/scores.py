@@ -1,0 +1,71 @@
+"""What is differentiated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from featvis.errors import FeatvisError, nearest_names
+from featvis.gradients.draws import Draws
+from featvis.tracing.networks import layer_named
+
+_NUMBER = "-?[0-9]+"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is differentiated: the top logit, one logit, a channel's mean, or a map with random signs.
+
+    kind: "top", "class", "channel" or "seeds". layer: the dotted name, None for the network's output.
+    """
+
+    text: str
+    kind: str
+    layer: str | None = None
+    index: int = 0
+
+    @staticmethod
+    def parse(text: str, module: nn.Module, labels: Sequence[str] | None = None) -> Score:
+        """The score that a text names: `top`, a class index or label, `layer:channel`, `seeds` or `seeds:layer`.
+
+        Raises FeatvisError for an unknown layer or label, with the nearest ones.
+        """
+        if text in ("top", "seeds"):
+            return Score(text, text)
+        if re.fullmatch(_NUMBER, text):
+            return Score(text, "class", index=int(text))
+        for number, label in enumerate(labels or ()):
+            if label.casefold() == text.casefold():
+                return Score(text, "class", index=number)
+        first, colon, last = text.rpartition(":")
+        if first == "seeds":
+            return Score(text, "seeds", layer_named(module, last))
+        if colon and re.fullmatch(_NUMBER, last):
+            return Score(text, "channel", layer_named(module, first), int(last))
+        if colon:
+            raise FeatvisError(
+                f"the score {text!r} ends in {last!r}; write layer:channel with a channel's number, or seeds:layer"
+            )
+        names = [*(labels or ()), *(name for name, _ in module.named_modules() if name)]
+        raise FeatvisError(
+            f"no label {text!r}; a score is top, a class index or label, layer:channel, or seeds:layer{nearest_names(text, names)}"
+        )
+
+    def values(self, output: Tensor, chosen: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """The score of each picture, (B,), and the class it took, (B, 1), where it took one. chosen: the class to take for `top`."""
+        if self.kind == "seeds":
+            return (output * draws.signs(output)).flatten(1).sum(1), None
+        if self.kind == "channel" and output.ndim < 2:
+            raise FeatvisError(f"the layer {self.layer!r} returns shape {tuple(output.shape)}; it has no channels")
+        logits = output.unsqueeze(1) if output.ndim == 1 else output.flatten(2).mean(2) if output.ndim > 2 else output
+        if self.kind == "top":
+            chosen = logits.argmax(1, keepdim=True) if chosen is None else chosen
+            return logits.gather(1, chosen).squeeze(1), chosen
+        count = logits.shape[1]
+        if not -count <= self.index < count:
+            what = f"channel {self.index} of {self.layer}" if self.kind == "channel" else f"class {self.index}"
+            raise FeatvisError(f"the score asks for {what}, but there are {count}; give 0 to {count - 1}")
+        return logits[:, self.index], None

@@ -1,0 +1,1 @@
+"""From a name to a Model: specs, checkpoints, exported programs, factories, and the networks that ship."""

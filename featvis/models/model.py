@@ -1,0 +1,71 @@
+"""A network with its preprocessing, labels and where its weights came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featvis.data.pictures import Picture, load_picture, prepare
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and how pictures become its input; spec: its name in what is printed and saved.
+
+    input_size: (C, H, W). mean, std: one value, or one for each channel, for pixels in [0, 1]. resize: the shorter side before the
+    centre crop to (H, W), None to keep it. labels: one for each logit, or None. weights: where they came from. notes: what a user
+    should know about choices that were made.
+    """
+
+    module: nn.Module
+    spec: str = "network"
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    labels: tuple[str, ...] | None = None
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    weights: str = "as given"
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def load(self, path: str | Path) -> tuple[Picture, Tensor]:
+        """A picture file and the pixels that the network sees, (C, H, W) in [0, 1]."""
+        channels, *crop = self.input_size
+        picture = load_picture(path, channels)
+        resize = self.resize
+        if resize is not None:
+            # A crop wider than the picture's shape needs a larger one: nothing is filled up with black.
+            height, width = picture.size
+            shorter = min(height, width)
+            resize = max(resize, -(-crop[0] * shorter // height), -(-crop[1] * shorter // width))
+        return picture, prepare(picture, resize, (crop[0], crop[1]), self.interpolation)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """The network's input: (..., C, H, W) in [0, 1], minus the mean, by the standard deviation, on its device."""
+        pixels = pixels.to(self.device)
+        mean = pixels.new_tensor(self.mean).view(-1, 1, 1)
+        return (pixels - mean) / pixels.new_tensor(self.std).view(-1, 1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that was resolved, as plain values."""
+        return {
+            "model": self.spec,
+            "weights": self.weights,
+            "seed": self.seed,
+            "input_size": list(self.input_size),
+            "resize": self.resize,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "device": str(self.device),
+        }

@@ -1,0 +1,89 @@
+"""Strided convolution as a pixel unshuffle and a convolution at the low resolution."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from featvis.repair.layers.padding import PADDING_MODES, Margins, PaddingMode, choice, pad, whole_numbers
+from featvis.repair.layers.subpixel import pixel_unshuffle
+
+_CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d}
+
+
+class _UnshuffleConv(nn.modules.conv._ConvNd):
+    """What both share; `margins` are the pixels added before the unshuffle, and a last incomplete block is left out."""
+
+    axes: int
+    scale_factor: tuple[int, ...]
+    margins: Margins
+
+    def _pad_by(self, in_channels: int, padding: int | tuple[int, ...]) -> None:
+        choice(self.padding_mode, PADDING_MODES, "padding_mode")
+        self.in_channels = in_channels
+        self.margins = tuple((size, size) for size in whole_numbers(padding, self.axes, "padding", least=0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        padded = pad(images, self.margins, self.padding_mode)
+        for axis, scale in enumerate(self.scale_factor, start=-self.axes):
+            padded = padded.narrow(axis, 0, padded.shape[axis] // scale * scale)
+        blocks = pixel_unshuffle(padded, self.scale_factor)
+        return _CONVOLVE[self.axes](blocks, self.weight, self.bias, 1, 0, 1, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, scale_factor={self.scale_factor}, margins={self.margins}"
+
+
+class UnshuffleConv1d(_UnshuffleConv, nn.Conv1d):
+    """Blocks of scale_factor values become channels, then a convolution; see `UnshuffleConv2d`."""
+
+    axes = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int],
+        scale_factor: int | tuple[int] = 2,
+        padding: int | tuple[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        self.scale_factor = whole_numbers(scale_factor, 1, "scale_factor")
+        blocks = in_channels * math.prod(self.scale_factor)
+        nn.Conv1d.__init__(self, blocks, out_channels, kernel_size, 1, 0, 1, groups, bias, padding_mode, device, dtype)
+        self._pad_by(in_channels, padding)
+
+
+class UnshuffleConv2d(_UnshuffleConv, nn.Conv2d):
+    """Blocks of scale_factor by scale_factor pixels become channels, then a convolution: every pixel is read equally often.
+
+    The twin of a strided convolution whose kernel is kernel_size times its stride. padding: pixels around the picture, before the
+    unshuffle. scale_factor: one, or one for each axis; a last incomplete block is left out, as a strided convolution does.
+    """
+
+    axes = 2
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        scale_factor: int | tuple[int, int] = 2,
+        padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        self.scale_factor = whole_numbers(scale_factor, 2, "scale_factor")
+        blocks = in_channels * math.prod(self.scale_factor)
+        nn.Conv2d.__init__(self, blocks, out_channels, kernel_size, 1, 0, 1, groups, bias, padding_mode, device, dtype)
+        self._pad_by(in_channels, padding)

@@ -1,0 +1,1 @@
+"""What is inside a network: its operations, the grids of their pixels, its layers, and the form that runs fastest."""

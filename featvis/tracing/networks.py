@@ -1,0 +1,90 @@
+"""Copies of networks that leave the original alone, names of their layers, and the tensor among their outputs."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from featvis.errors import FeatvisError, nearest_names
+
+_BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+
+
+def copy_module(module: nn.Module) -> nn.Module:
+    """A frozen twin in eval mode: its own structure and buffers, the original's parameter values without their gradients.
+
+    Parameters share their storage, so a copy costs no memory. Forward hooks come along (spectral norm, weight norm and pruning live
+    in them); backward hooks do not, they would change what is measured. Tensors that other tools left behind with a graph are
+    detached, which `copy.deepcopy` refuses. Raises FeatvisError where something else in the module cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if is_lazy(parameter):
+            raise FeatvisError(f"the parameter {name!r} has no shape yet; run the network once before handing it in")
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if name.endswith("_hooks") or "_hooks_" in name:
+                memo[id(value)] = OrderedDict() if name in _BACKWARD_HOOKS else copy.copy(value)
+            for tensor in _tensors(value):
+                if tensor.requires_grad and not tensor.is_leaf:
+                    memo[id(tensor)] = tensor.detach().clone()
+    try:
+        twin = copy.deepcopy(module, memo)
+    except Exception as error:
+        kind = type(module).__name__
+        raise FeatvisError(
+            f"the network {kind} cannot be copied ({error}); remove what copy.deepcopy refuses"
+        ) from None
+    for part in twin.modules():
+        part.training = False
+    return twin
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def output_tensor(output: Any) -> Tensor:
+    """The tensor that a network's output stands for: itself, `logits` or `out` of a mapping or object, else the first one."""
+    if isinstance(output, Tensor):
+        return output
+    for key in ("logits", "out"):
+        if isinstance(output, Mapping) and isinstance(output.get(key), Tensor):
+            return output[key]
+        if isinstance(getattr(output, key, None), Tensor):
+            return getattr(output, key)
+    items: Iterable[Any] = ()
+    if isinstance(output, Mapping):
+        items = output.values()
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        items = output
+    for item in items:
+        if isinstance(item, Tensor):
+            return item
+    raise FeatvisError(
+        f"the network returned {type(output).__name__}; expected a tensor, or a dict or tuple that holds one"
+    )
+
+
+def layer_named(module: nn.Module, name: str) -> str:
+    """The dotted name of a layer, given with dots or, as in Lucent, with underscores. Raises FeatvisError for an unknown one."""
+    names = [known for known, _ in module.named_modules() if known]
+    if name in names:
+        return name
+    matches = [known for known in names if known.replace(".", "_") == name.replace("/", "_").replace(".", "_")]
+    if len(matches) == 1:
+        return matches[0]
+    raise FeatvisError(f"no layer {name!r}; `featvis layers` lists them{nearest_names(name, names)}")

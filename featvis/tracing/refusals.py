@@ -1,0 +1,25 @@
+"""What a network says of an input that it does not take, in one line."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from featvis.errors import FeatvisError
+
+
+class refusals:  # noqa: N801, reads as a phrase: `with refusals(images)`
+    """Turns what a network raises on its input into one line that says what was given."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.shape = tuple(images.shape)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, FeatvisError):
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            name = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+            raise FeatvisError(
+                f"the network refuses an input of shape {self.shape}: {name}{said}; check --channels and --size"
+            ) from error

@@ -1,0 +1,319 @@
+"""What a network does to its input, operation by operation, seen while it runs.
+
+One forward pass is watched below autograd, where functional pooling, slicing and exported programs look the same as modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
+
+from featvis.errors import FeatvisError
+from featvis.tracing.grids import MOVES, POOLING, Grid, grid_after, kernel_of
+from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.refusals import refusals
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor that depends on the input, by its number in the trace."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on a tensor that depends on the input.
+
+    operator: its name without overload ("convolution"). layer: the dotted name of the innermost module that was running, and call:
+    which module call that was. arguments, keywords: as given, traced tensors replaced by Values. `window`: kernel size, stride
+    and dilation where it has them.
+    """
+
+    operator: str
+    overload: Any
+    layer: str
+    call: int
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    outputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    grid: Grid | None
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        leaves = tree_leaves((self.arguments, self.keywords), is_leaf=lambda item: isinstance(item, Value))
+        return tuple(leaf.number for leaf in leaves if isinstance(leaf, Value))
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One line of the layer table. kernel and stride are empty where the layer has none; total_stride is None past the grid."""
+
+    name: str
+    type: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    total_stride: tuple[Fraction, ...] | None
+    shape: tuple[int, ...]
+    mark: str
+
+
+@dataclass
+class Trace:
+    """The operations of one forward pass, in order, with the value each layer returned last."""
+
+    operations: list[Operation] = field(default_factory=list)
+    grids: dict[int, Grid | None] = field(default_factory=dict)
+    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    layer_outputs: dict[str, int] = field(default_factory=dict)
+    layer_calls: dict[str, int] = field(default_factory=dict)
+    layer_types: dict[str, str] = field(default_factory=dict)
+    output: int | None = None
+
+    def leading_to(self, value: int | None) -> list[Operation]:
+        """The operations that a value depends on, in order."""
+        wanted = {value}
+        found = []
+        for operation in reversed(self.operations):
+            if wanted.intersection(operation.outputs):
+                wanted.update(operation.inputs)
+                found.append(operation)
+        return found[::-1]
+
+    def total_stride(self, layer: str | None = None) -> int:
+        """The period in pixels of everything between the input and a layer's output (the network's where None).
+
+        The least common multiple over axes and branches; a large window that covers the whole map, such as global pooling, repeats
+        nowhere and does not count. Raises FeatvisError for a layer that did not run.
+        """
+        if layer is not None and layer not in self.layer_outputs:
+            raise FeatvisError(f"the layer {layer!r} did not run on this input; `featvis layers` lists those that do")
+        end = self.output if layer is None else self.layer_outputs[layer]
+        grids = [
+            operation.grid
+            for operation in self.leading_to(end)
+            if operation.grid is not None and operation.grid.dimensions is not None and operation.operator not in MOVES
+        ]
+        last = None if end is None else self.grids[end]
+        grids += [last] if last is not None else []
+        return math.lcm(1, *(stride.numerator for grid in grids for stride in grid.strides))
+
+    def resolution_layers(self, layer: str | None = None) -> list[LayerRow]:
+        """The rows with a stride above 1 that a layer's output (the network's where None) depends on."""
+        end = self.output if layer is None else self.layer_outputs[layer]
+        rows = self.layer_rows(self.leading_to(end))
+        return [row for row in rows if row.mark in ("strided", "pooling") and max(row.stride, default=1) > 1]
+
+    def layer_rows(self, operations: Sequence[Operation] | None = None) -> list[LayerRow]:
+        """A row for each layer without children that ran, and for each function that changes the resolution.
+
+        operations: only those, where not all.
+        """
+        rows: list[LayerRow] = []
+        calls: dict[int, int] = {}
+        chosen = self.operations if operations is None else operations
+        parents = {
+            operation.layer[:dot] for operation in self.operations if operation.layer for dot in _dots(operation.layer)
+        }
+        for operation in chosen:
+            kernel, stride = window(operation)
+            before = [self.grids.get(number) for number in operation.inputs]
+            mark = _mark(operation, before, stride)
+            layer_type = self.layer_types.get(operation.layer, "GraphModule")
+            # All of an exported program runs in one module.
+            is_leaf = operation.layer not in parents and layer_type != "GraphModule"
+            row = rows[calls[operation.call]] if is_leaf and operation.call in calls else None
+            if row is not None and not (row.mark and mark):
+                rows[calls[operation.call]] = replace(
+                    row,
+                    kernel=row.kernel or kernel,
+                    stride=row.stride or stride,
+                    total_stride=_strides(operation.grid),
+                    shape=operation.shape,
+                    mark=row.mark or mark,
+                )
+                continue
+            if not is_leaf and not mark:
+                continue
+            name = layer_type if is_leaf and row is None else f"({operation.operator})"
+            if is_leaf:
+                calls[operation.call] = len(rows)
+            rows.append(
+                LayerRow(operation.layer, name, kernel, stride, _strides(operation.grid), operation.shape, mark)
+            )
+        return rows
+
+
+def _dots(name: str) -> list[int]:
+    """Where the names of a layer's parents end, the network's own empty one included."""
+    return [0, *(position for position, letter in enumerate(name) if letter == ".")]
+
+
+def _strides(grid: Grid | None) -> tuple[Fraction, ...] | None:
+    return None if grid is None or grid.dimensions is None else grid.strides
+
+
+def _mark(operation: Operation, before: Iterable[Grid | None], stride: tuple[int, ...]) -> str:
+    """What an operation does to the resolution, in a word; empty where it leaves it alone."""
+    operator = operation.operator
+    pooling = "pool" in operator
+    sources = [grid for grid in before if grid is not None]
+    if operation.grid is None and sources:
+        if not pooling and operator not in ("mean", "convolution"):
+            return ""
+        return "global" if max(operation.shape[2:], default=1) == 1 else "pooling"
+    if operator.startswith("upsample") and operation.grid is not None and operation.grid.strides > sources[0].strides:
+        return "strided"
+    transposed = operator == "convolution" and operation.arguments[6]
+    if operator.startswith("upsample") or operator == "pixel_shuffle" or (transposed and max(stride) > 1):
+        return "upsampling"
+    if pooling:
+        return "pooling"
+    return "strided" if stride and max(stride) > 1 else ""
+
+
+def window(operation: Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Kernel size and stride of an operation, empty where it has none."""
+    arguments = operation.arguments
+    if operation.operator == "convolution":
+        return kernel_of(arguments[1]), tuple(arguments[3])
+    if operation.operator in POOLING:
+        kernel = tuple(arguments[1])
+        return kernel, tuple(arguments[2]) if len(arguments) > 2 and arguments[2] else kernel
+    if operation.operator == "slice":
+        return (1,), (arguments[4] if len(arguments) > 4 else 1,)
+    if operation.operator == "pixel_unshuffle":
+        return (arguments[1],), (arguments[1],)
+    return (), ()
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes each operation on a traced tensor into a Trace."""
+
+    def __init__(self, example: Tensor) -> None:
+        super().__init__()
+        self.trace = Trace()
+        self.numbers = WeakIdKeyDictionary()
+        self.running: list[tuple[str, int]] = [("", 0)]
+        self.calls = 0
+        axes = example.ndim - 2
+        grid = Grid((Fraction(1),) * axes, tuple(example.shape[2:]), tuple(range(2, example.ndim)))
+        self._number(example, grid)
+
+    def _number(self, tensor: Tensor, grid: Grid | None) -> int:
+        number = len(self.trace.shapes)
+        self.numbers[tensor] = number
+        self.trace.grids[number] = grid
+        self.trace.shapes[number] = tuple(tensor.shape)
+        return number
+
+    def number_of(self, tensor: Tensor) -> int | None:
+        return self.numbers.get(tensor)
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        keywords = keywords or {}
+        traced = tree_map_only(Tensor, self._as_value, (tuple(arguments), keywords))
+        result = function(*arguments, **keywords)
+        inputs = [leaf for leaf in tree_leaves(traced) if isinstance(leaf, Value)]
+        if not inputs:
+            return result
+        operator = function.overloadpacket.__name__.removesuffix("_") or function.overloadpacket.__name__
+        if operator.startswith("new_") or operator.endswith("_like"):
+            return result  # reads the shape, not the values
+        tensors = [item for item in tree_leaves(result) if isinstance(item, Tensor)]
+        grids = [self._grid(operator, traced[0], inputs, tuple(tensor.shape)) for tensor in tensors]
+        numbers = tuple(self._number(tensor, grid) for tensor, grid in zip(tensors, grids, strict=True))
+        layer, call = self.running[-1]
+        if tensors:
+            self.trace.operations.append(
+                Operation(
+                    operator, function, layer, call, traced[0], traced[1], numbers, tuple(tensors[0].shape), grids[0]
+                )
+            )
+        target = arguments[0] if function._schema.is_mutable else None
+        if isinstance(target, Tensor) and target._base is not None:
+            self._write_through(target._base, target, layer, call)
+        return result
+
+    def _write_through(self, base: Tensor, view: Tensor, layer: str, call: int) -> None:
+        """What was written into a view of a tensor is part of that tensor from now on."""
+        before, part = self._as_value(base), self._as_value(view)
+        inputs = [item for item in (before, part) if isinstance(item, Value)]
+        positions = torch.empty_strided(base.shape, base.stride(), dtype=torch.long, device=base.device)
+        positions.copy_(torch.arange(base.numel(), device=base.device).view(base.shape))
+        where = positions.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
+        arguments, shape = (before, where.contiguous(), part), tuple(base.shape)
+        grid = self._grid("put", arguments, inputs, shape)
+        written = (self._number(base, grid),)
+        overload = torch.ops.aten.put.default
+        self.trace.operations.append(Operation("put", overload, layer, call, arguments, {}, written, shape, grid))
+
+    def _as_value(self, tensor: Tensor) -> Tensor | Value:
+        number = self.numbers.get(tensor)
+        return tensor if number is None else Value(number)
+
+    def _grid(
+        self, operator: str, arguments: tuple[Any, ...], inputs: list[Value], shape: tuple[int, ...]
+    ) -> Grid | None:
+        known = [
+            (grid, self.trace.shapes[value.number])
+            for value in inputs
+            if (grid := self.trace.grids[value.number]) is not None
+        ]
+        if not known:
+            return None
+        results = [grid_after(operator, arguments, grid, before, shape) for grid, before in known]
+        placed = [grid for grid in results if grid is not None and grid.dimensions is not None]
+        return placed[0] if placed else results[0]
+
+    def enter(self, name: str, module: nn.Module) -> None:
+        self.calls += 1
+        self.running.append((name, self.calls))
+        self.trace.layer_types[name] = type(module).__name__
+        self.trace.layer_calls[name] = self.trace.layer_calls.get(name, 0) + 1
+
+    def leave(self, name: str, output: Any) -> None:
+        self.running.pop()
+        try:
+            number = self.number_of(output_tensor(output))
+        except FeatvisError:
+            return
+        if number is not None:
+            self.trace.layer_outputs[name] = number
+
+
+def trace(module: nn.Module, example: Tensor) -> Trace:
+    """Run a copy of the network once, without gradients, and record what happens to the input.
+
+    example: (B, C, H, W) or (B, C, L). Raises FeatvisError where the network refuses the input, with its own words.
+    """
+    twin = copy_module(module)
+    # A copy: the first layer may work in place.
+    example = example.detach().clone()
+    recorder = _Recorder(example)
+    for name, part in twin.named_modules():
+        part.register_forward_pre_hook(_entering(recorder, name))
+        part.register_forward_hook(_leaving(recorder, name))
+    with torch.no_grad(), refusals(example):
+        with recorder:
+            output = twin(example)
+        recorder.trace.output = recorder.number_of(output_tensor(output))
+    return recorder.trace
+
+
+def _entering(recorder: _Recorder, name: str) -> Callable[..., None]:
+    return lambda module, arguments: recorder.enter(name, module)
+
+
+def _leaving(recorder: _Recorder, name: str) -> Callable[..., None]:
+    return lambda module, arguments, output: recorder.leave(name, output)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.networks import fingerprint, plain_gradient
+from PIL import Image
+from torch import Tensor, nn
+
+from featvis.audit.culprits import _Watcher, find_culprits
+from featvis.audit.record import Audit
+from featvis.audit.run import audit_pictures
+from featvis.data.pictures import find_pictures
+from featvis.errors import FeatvisError
+from featvis.measure.energy import checkerboard_energy
+from featvis.measure.phases import fold
+from featvis.models.model import Model
+from featvis.models.specs import load_model
+from featvis.tracing.trace import trace
+
+WIDTH = 24
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+class Block(nn.Module):
+    """A residual block of stride 2: even, with one uneven kernel, or with a shortcut that reads one pixel in four."""
+
+    def __init__(self, inputs: int, plant: str) -> None:
+        super().__init__()
+        kernel = 3 if plant == "kernel" else 4
+        self.body = nn.Conv2d(inputs, WIDTH, kernel, 2, padding=1)
+        self.shortcut = nn.Sequential(
+            nn.Identity() if plant == "shortcut" else nn.AvgPool2d(2),
+            nn.Conv2d(inputs, WIDTH, 1, 2 if plant == "shortcut" else 1),
+        )
+        # As strong as the body, whatever pooling takes.
+        nn.init.normal_(self.shortcut[1].weight, std=(1 if plant == "shortcut" else 2) * inputs**-0.5)
+        nn.init.normal_(self.body.weight, std=(inputs * kernel**2) ** -0.5)
+        self.mix = nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(self.mix(torch.relu(self.body(features) + self.shortcut(features))))
+
+
+def planted(seed: int) -> tuple[nn.Module, str]:
+    """A network of three even blocks but for one layer, and that layer's name."""
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    depth, kind = draw.randrange(3), draw.choice(("kernel", "shortcut"))
+    plants = ["", "", ""]
+    plants[depth] = kind
+    network = nn.Sequential(Block(3, plants[0]), Block(WIDTH, plants[1]), Block(WIDTH, plants[2]))
+    return network.eval(), f"{depth}.body" if kind == "kernel" else f"{depth}.shortcut.1"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def test_planted_culprits_are_found(pictures: list[Path]) -> None:
+    found = 0
+    for seed in range(50):
+        network, name = planted(seed)
+        model = Model(network, "planted", (3, 64, 64), mean=(0.5,), std=(0.25,))
+        culprits, _ = find_culprits(model, pictures, audit_pictures(model, pictures, "seeds"))
+        assert len(culprits) >= 3
+        found += culprits[0].layer == name
+    assert found >= 48, f"found {found} of 50"
+
+
+def test_making_the_only_uneven_layer_even_leaves_nothing(pictures: list[Path]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1), nn.ReLU(), nn.Conv2d(32, 8, 3, padding=1)).eval()
+    model = Model(network, "stem", (3, 64, 64), mean=(0.5,), std=(0.25,))
+    before = fingerprint(network)
+    measured = audit_pictures(model, pictures, "seeds")
+    (culprit,), notes = find_culprits(model, pictures, measured)
+    assert fingerprint(network) == before
+    assert notes == ()
+    assert (culprit.layer, culprit.kernel, culprit.stride, culprit.remainder, culprit.period) == (
+        "0",
+        (3, 3),
+        (2, 2),
+        (1, 1),
+        2,
+    )
+    assert measured.energy[2].value > 0.15
+    assert abs(culprit.left[2].value) < measured.energy[2].value / 20
+    assert culprit.share == pytest.approx(1, abs=0.05)
+    assert culprit.shares == {2: culprit.share}
+    assert culprit.injected == pytest.approx(measured.energy[2].value, rel=0.2)
+    assert culprit.measured.value == pytest.approx(measured.energy[2].value, rel=0.05)
+
+
+def test_culprits_survive_json(pictures: list[Path]) -> None:
+    network, _ = planted(0)
+    model = Model(network, "planted", (3, 64, 64))
+    measured = audit_pictures(model, pictures, "seeds")
+    from dataclasses import replace
+
+    measured = replace(measured, culprits=find_culprits(model, pictures, measured)[0])
+    assert Audit.from_json(measured.to_json()) == measured
+
+
+def test_strides_outside_layers_are_said(pictures: list[Path]) -> None:
+    class Sliced(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3, 2)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.convolution(pixels)[:, :, ::2, ::2]
+
+    model = Model(Sliced().eval(), "sliced", (3, 64, 64))
+    culprits, notes = find_culprits(model, pictures, audit_pictures(model, pictures, "seeds"))
+    assert [culprit.layer for culprit in culprits] == ["convolution"]
+    assert "the network itself" in notes[0]
+
+
+def test_only_the_plain_gradient_has_culprits(pictures: list[Path]) -> None:
+    network, _ = planted(0)
+    model = Model(network, "planted", (3, 64, 64))
+    smooth = audit_pictures(model, pictures[:2], "seeds", compensation="low-pass")
+    with pytest.raises(FeatvisError, match="plain gradient"):
+        find_culprits(model, pictures, smooth)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_evening_makes_every_channel_even_and_keeps_the_energy(empty: bool) -> None:
+    layer = nn.Sequential(nn.Conv2d(3, 4, 1 if empty else 3, 2, padding=0 if empty else 1))
+    (row,) = trace(layer, torch.zeros(1, 3, 32, 32)).resolution_layers()
+    watcher = _Watcher(row, 2)
+    profile = torch.tensor([[1.0, 0.0], [0.0, 0.0]]) if empty else torch.tensor([[1.0, 2.0], [2.0, 4.0]])
+    gradients = torch.randn(64, 3, 64, 64) * profile.sqrt().repeat(32, 32)
+    watcher.numbers = list(range(64))
+    watcher(gradients)
+    even = watcher.evening()(gradients)
+    folded = fold(even.square(), 2, 2).mean(0)
+    assert torch.allclose(folded / folded.mean(), torch.ones(3, 2, 2), atol=0.05)
+    if empty:
+        assert float(even.square().sum() / gradients.square().sum()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.skipif(
+    not SHARED.exists(), reason="needs ../shared/data: trained MobileNetV2 weights and ImageNet pictures"
+)
+def test_the_first_layer_of_mobilenet_evened_by_hand_leaves_the_same() -> None:
+    model = load_model("mobilenet_v2", str(SHARED / "weights/mobilenet_v2_imagenet.pth"), mean=[0.5], std=[0.5])
+    paths = find_pictures([SHARED / "images/imagenet"])[:12]
+    measured = audit_pictures(model, paths)
+    culprits, _ = find_culprits(model, paths, measured)
+    first = next(culprit for culprit in culprits if culprit.layer == "features.0.0")
+    images = model.normalise(torch.stack([model.load(path)[1] for path in paths]))
+    gradients = plain_gradient(model.module, images)
+    # The first layer's input is the picture, so its backward pass is made even where it reaches the pixels.
+    profile = fold(gradients.square(), 2, 2).sum(0)
+    profile = profile / profile.mean((1, 2), keepdim=True)
+    by_hand = checkerboard_energy(gradients / profile.sqrt().repeat(1, 112, 112), 32).energy
+    for period, estimate in by_hand.items():
+        assert first.left[period].value == pytest.approx(estimate.value, rel=0.02, abs=1e-4)
+    assert abs(by_hand[2].value) < measured.energy[2].value / 5

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from helpers.networks import fingerprint, plain_gradient, strided
+from torch import Tensor, nn
+
+from featvis.errors import FeatvisError
+from featvis.gradients.draws import Draws
+from featvis.gradients.engine import GradientEngine, input_gradient
+from featvis.gradients.methods import COMPENSATIONS, LOW_PASS_CUTOFF, METHODS
+from featvis.gradients.scores import Score
+from featvis.measure.energy import checkerboard_energy
+from featvis.measure.phases import phase_profile
+from featvis.models.model import Model
+
+
+def images(count: int = 3, channels: int = 3, size: int = 24, seed: int = 1) -> Tensor:
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Wrapped(nn.Module):
+    """A network whose output is wrapped, or that does something more."""
+
+    def __init__(self, wrap: Any) -> None:
+        super().__init__()
+        self.body, self.wrap = strided(), wrap
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.wrap(self.body(pixels))
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_the_gradient_is_autograds(prepare: bool) -> None:
+    network, batch = strided(), images()
+    engine = GradientEngine(network, prepare=prepare)
+    assert torch.allclose(engine(batch), plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+    assert engine.prepared is prepare
+    assert engine.total_stride == 4
+    assert torch.allclose(
+        input_gradient(network, batch, "2"), plain_gradient(network, batch, 2), rtol=1e-10, atol=1e-14
+    )
+
+
+def test_labels_and_indices_name_classes() -> None:
+    network, batch = strided(), images()
+    model = Model(network, "test", labels=("a", "b", "c", "Tabby cat", "e"))
+    assert torch.equal(input_gradient(model, batch, "tabby CAT"), input_gradient(model, batch, "3"))
+
+
+def test_a_layers_channel_stops_the_forward_pass_there() -> None:
+    network, batch = strided(), images()
+    pixels = batch.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(network[:3](pixels)[:, 4].mean((1, 2)).sum(), pixels)
+    network[5].register_forward_hook(lambda *a: pytest.fail("ran past the layer that was asked for"))
+    engine = GradientEngine(network, "2:4")
+    # The trace runs the whole network once, to find out how often the layer is called.
+    network[5]._forward_hooks.clear()
+    engine(batch)
+    assert torch.allclose(engine(batch), expected, rtol=1e-10, atol=1e-14)
+    assert engine.total_stride == 2
+
+
+def test_a_convolution_that_is_the_score_is_not_folded() -> None:
+    network, batch = strided(), images()
+    pixels = batch.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(network[:4](pixels)[:, 1].mean((1, 2)).sum(), pixels)
+    engine = GradientEngine(network, "3:1")
+    assert torch.allclose(engine(batch), expected, rtol=1e-10, atol=1e-14)
+    assert engine.prepared
+
+
+def test_a_layer_called_twice_counts_with_its_last_call() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second, self.activation = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.activation(self.second(self.activation(self.first(pixels)))).mean((2, 3))
+
+    network, batch = Twice().double().eval(), images()
+    pixels = batch.clone().requires_grad_()
+    features = network.activation(network.second(network.activation(network.first(pixels))))
+    (expected,) = torch.autograd.grad(features[:, 1].mean((1, 2)).sum(), pixels)
+    engine = GradientEngine(network, "activation:1")
+    for _ in range(2):
+        assert torch.allclose(engine(batch), expected, rtol=1e-10, atol=1e-14)
+
+
+def test_seeds_are_the_pictures_own_in_any_batch() -> None:
+    network, batch = strided(), images(4)
+    engine = GradientEngine(network, "seeds:5", seed=3)
+    whole = engine(batch)
+    again = torch.cat([engine(batch[2:], indices=[2, 3]), engine(batch[:2], indices=[0, 1])])
+    assert torch.allclose(whole[2:], again[:2])
+    assert torch.allclose(whole[:2], again[2:])
+    assert not torch.allclose(GradientEngine(network, "seeds:5", seed=4)(batch), whole)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits: {"logits": logits, "aux": logits * 2},
+        lambda logits: {"out": logits},
+        lambda logits: (logits, logits * 2),
+        lambda logits: [logits],
+        lambda logits: type("Output", (), {"logits": logits})(),
+    ],
+)
+def test_outputs_that_wrap_the_logits_are_understood(wrap: Any) -> None:
+    network, batch = Wrapped(wrap), images()
+    assert torch.allclose(input_gradient(network.eval(), batch), plain_gradient(network.body, batch))
+
+
+def test_an_output_without_a_tensor_is_refused() -> None:
+    with pytest.raises(FeatvisError, match="expected a tensor"):
+        input_gradient(Wrapped(lambda logits: "no").eval(), images())
+
+
+def test_maps_and_single_logits_have_a_score() -> None:
+    network, batch = nn.Conv2d(3, 2, 3).double(), images()
+    pixels = batch.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(network(pixels).mean((2, 3))[:, 1].sum(), pixels)
+    assert torch.allclose(input_gradient(network, batch, "1"), expected)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(27, 1), nn.Flatten(0)).double()
+    assert input_gradient(flat, images(2, size=3)).shape == (2, 3, 3, 3)
+
+
+def test_training_mode_dropout_and_batch_norm_are_measured_in_eval_mode() -> None:
+    network = nn.Sequential(*strided(), nn.Dropout(0.5))
+    expected = plain_gradient(network.eval(), images())
+    network.train()
+    before = fingerprint(network)
+    assert torch.allclose(input_gradient(network, images()), expected)
+    assert fingerprint(network) == before
+
+
+def test_signals_work() -> None:
+    network = nn.Sequential(nn.Conv1d(2, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten()).double()
+    signals = torch.randn(2, 2, 64, dtype=torch.float64)
+    engine = GradientEngine(network)
+    assert engine(signals).shape == signals.shape
+    assert engine.total_stride == 2
+    for compensation in ("jitter", "cycle-spinning", "low-pass"):
+        assert engine.attribution(signals, "vanilla", compensation).shape == signals.shape
+
+
+@pytest.mark.parametrize("kind", ["untracked", "shuffled", "random"])
+def test_networks_that_mix_the_batch_are_refused(kind: str) -> None:
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = strided()
+            self.norm = nn.BatchNorm2d(3, track_running_stats=False).double()
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            if kind == "untracked":
+                return self.body(self.norm(pixels))
+            if kind == "shuffled":
+                return self.body(pixels) * self.body(pixels).amax(0, keepdim=True)
+            return self.body(nn.functional.dropout(pixels, 0.5, training=True))
+
+    with pytest.raises(FeatvisError, match="depends on the other pictures"):
+        GradientEngine(Mixing().eval(), "0")(images())
+    if kind == "untracked":
+        assert GradientEngine(Mixing().eval(), "0")(images(1)).shape == (1, 3, 24, 24)
+
+
+def test_handed_in_networks_stay_as_they_are_also_after_an_error() -> None:
+    network = strided().train()
+    network[0].weight.requires_grad_(False)
+    network[3].register_forward_hook(lambda *a: None)
+    batch = images()
+    before, pixels = fingerprint(network), batch.clone()
+    for score in ("top", "1", "3:2", "seeds", "seeds:4"):
+        GradientEngine(network, score).attribution(batch, "smoothgrad", "jitter")
+    for score, given in (("99", batch), ("3:99", batch), ("top", batch[:, :2]), ("top", batch[0, 0])):
+        with pytest.raises(FeatvisError):
+            GradientEngine(network, score)(given)
+    assert fingerprint(network) == before
+    assert torch.equal(batch, pixels)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_fingerprint_sees_each_kind_of_change() -> None:
+    changes = [
+        lambda n: n[0].weight.data.add_(1e-3),
+        lambda n: n[1].running_mean.add_(1e-3),
+        lambda n: n.train(),
+        lambda n: n[3].weight.requires_grad_(False),
+        lambda n: n[3].register_forward_hook(lambda *a: None),
+    ]
+    prints = [fingerprint(strided())]
+    for change in changes:
+        network = strided()
+        change(network)
+        prints.append(fingerprint(network))
+    assert len(set(prints)) == len(prints)
+
+
+def test_leftovers_of_other_tools_do_not_matter() -> None:
+    network, batch = strided(), images()
+    expected = plain_gradient(network, batch)
+    kept: dict[str, Tensor] = {}
+    network[4].leftover = network[:4](batch.clone().requires_grad_())
+    for name, part in network.named_modules():
+        part.register_forward_hook(lambda m, a, output, name=name: kept.__setitem__(name, output))
+        part.register_full_backward_hook(lambda m, a, output: None)
+    assert torch.allclose(input_gradient(network, batch), expected)
+
+
+def test_lucents_leftovers_do_not_matter() -> None:
+    from featvis.compat import import_torchvision
+
+    import_torchvision()
+    render = pytest.importorskip("lucent.optvis.render")
+    network = strided(dtype=torch.float32)
+    batch = images().float()
+    expected = plain_gradient(network, batch)
+    with torch.enable_grad():
+        hook = render.ModelHook(network) if hasattr(render, "ModelHook") else render.hook_model(network, lambda: batch)
+        network(batch.clone().requires_grad_())
+    assert sum(len(part._forward_hooks) for part in network.modules()) > 0
+    assert torch.allclose(input_gradient(network, batch), expected, rtol=1e-4, atol=1e-6)
+    del hook
+
+
+def test_smoothgrad_and_integrated_gradients_are_their_definitions() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Flatten(), nn.Linear(4 * 11 * 11, 3)).double()
+    batch = images()
+    linear = plain_gradient(network, batch, 1)
+    engine = GradientEngine(network, "1")
+    assert torch.allclose(engine.attribution(batch, "smoothgrad"), linear)
+    assert torch.allclose(engine.attribution(batch, "input-x-gradient"), linear * batch)
+    # Completeness: the attributions add up to the change of the score from zero.
+    curved = strided()
+    with torch.no_grad():
+        change = (curved(batch) - curved(torch.zeros_like(batch)))[:, 1]
+    total = GradientEngine(curved, "1").attribution(batch, "integrated-gradients").sum((1, 2, 3))
+    assert torch.allclose(total, change, rtol=0.02, atol=0.02)
+
+
+def test_the_top_class_of_the_clean_picture_stays_the_score() -> None:
+    network, batch = strided(), images(4)
+    chosen = network(batch).argmax(1)
+    for method in METHODS:
+        for compensation in ("none", "jitter"):
+            whole = GradientEngine(network).attribution(batch, method, compensation)
+            for picture in range(4):
+                alone = GradientEngine(network, str(int(chosen[picture])))
+                one = alone.attribution(batch[picture : picture + 1], method, compensation, indices=[picture])
+                assert torch.allclose(whole[picture], one[0], rtol=1e-8, atol=1e-12), (method, compensation)
+
+
+def test_compensations_lower_the_checkerboard_of_a_strided_network() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, 2, padding=1), nn.ReLU(), nn.Conv2d(16, 4, 3)).double()
+    batch = images(12, size=40)
+    engine = GradientEngine(network, "seeds")
+    raw = checkerboard_energy(engine(batch), 2).energy[2].value
+    profile = phase_profile(engine(images(40, size=40, seed=9)).square().sum((0, 1))[None], 2)[0]
+    assert raw > 0.1
+    for name in COMPENSATIONS:
+        left = checkerboard_energy(engine.attribution(batch, "vanilla", name, profile), 2).energy[2].value
+        assert left == pytest.approx(raw) if name == "none" else left < raw / 5, name
+
+
+def test_cycle_spinning_is_the_mean_over_all_shifts() -> None:
+    network, batch = strided(), images(2)
+    engine = GradientEngine(network, "1")
+    expected = torch.zeros_like(batch)
+    for row in range(4):
+        for column in range(4):
+            moved = engine(batch.roll((row, column), (2, 3)))
+            expected += moved.roll((-row, -column), (2, 3)) / 16
+    assert torch.allclose(engine.attribution(batch, compensation="cycle-spinning"), expected)
+
+
+def test_low_pass_leaves_nothing_outside_its_disc() -> None:
+    attribution = GradientEngine(strided()).attribution(images(2, size=64), compensation="low-pass")
+    frequency = torch.fft.fftfreq(64, dtype=torch.float64)
+    outside = (frequency[:, None].square() + frequency.square()).sqrt() > LOW_PASS_CUTOFF
+    spectrum = torch.fft.fft2(attribution).abs()
+    assert spectrum[..., outside].max() < 1e-12 * spectrum.max()
+
+
+def test_equalise_divides_by_the_root_of_the_profile() -> None:
+    network, batch = strided(), images(size=26)
+    profile = torch.tensor([[1.0, 4.0], [0.25, 1.0]], dtype=torch.float64).repeat(2, 2)
+    engine = GradientEngine(network)
+    assert torch.allclose(
+        engine.attribution(batch, compensation="equalise", profile=profile),
+        engine(batch) / profile.sqrt().repeat(7, 7)[:26, :26],
+    )
+    for wrong, said in (
+        (None, "--save-profile"),
+        (profile[:2, :2], "the profile is 2 x 2, this network and score need 4 x 4"),
+        (profile * (profile > 0.5), "without any energy"),
+    ):
+        with pytest.raises(FeatvisError, match=said):
+            engine.attribution(batch, compensation="equalise", profile=wrong)
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        ("nonsense", "no label 'nonsense'"),
+        ("9.weight:3", "no layer '9.weight'"),
+        ("3:x", "ends in 'x'"),
+        ("seeds:11", "no layer '11'"),
+        ("99", "give 0 to 4"),
+        ("-9", "give 0 to 4"),
+        ("3:8", "channel 8 of 3"),
+    ],
+)
+def test_unknown_scores_are_named(score: str, said: str) -> None:
+    with pytest.raises(FeatvisError, match=said):
+        input_gradient(strided(), images(), score)
+
+
+def test_a_layer_off_the_path_and_a_score_without_gradient_are_refused() -> None:
+    network = strided()
+    network.unused = nn.Conv2d(3, 3, 1).double()
+    network.forward = lambda pixels: nn.Sequential.forward(network[:9], pixels)
+    with pytest.raises(FeatvisError, match="did not run"):
+        input_gradient(network, images(), "unused:0")
+    with pytest.raises(FeatvisError, match="depend on the pixels"):
+        input_gradient(Wrapped(lambda logits: logits.argmax(1, keepdim=True).double()).eval(), images())
+
+
+def test_underscores_name_layers_as_in_lucent() -> None:
+    network = nn.ModuleDict({"layer1": nn.ModuleDict({"conv_a": nn.Conv2d(3, 2, 3)})})
+    assert Score.parse("layer1_conv_a:1", network).layer == "layer1.conv_a"
+    assert Score.parse("layer1.conv_a:1", network) == Score("layer1.conv_a:1", "channel", "layer1.conv_a", 1)
+
+
+def test_draws_belong_to_pictures() -> None:
+    like = torch.zeros(3, 2, 4)
+    assert torch.equal(Draws(0, [5, 6, 7]).normal(like)[1], Draws(0, [6]).normal(like[:1])[0])
+    assert not torch.equal(Draws(0, [5]).normal(like[:1]), Draws(1, [5]).normal(like[:1]))
+    assert Draws(0, [5, 6]).shifts(2, 8)[1] == Draws(0, [6]).shifts(2, 8)[0]
+    signs = Draws(0, [1]).signs(torch.zeros(1, 1000))
+    assert set(signs.flatten().tolist()) == {-1.0, 1.0}
+    assert abs(signs.mean()) < 4 / math.sqrt(1000)
+
+
+def test_unknown_methods_and_compensations_are_refused() -> None:
+    engine = GradientEngine(strided())
+    with pytest.raises(FeatvisError, match="no method 'x'; known: vanilla"):
+        engine.attribution(images(), "x")
+    with pytest.raises(FeatvisError, match="no compensation 'x'; known: none"):
+        engine.attribution(images(), compensation="x")

@@ -1,0 +1,330 @@
+"""The pages: what they say, what they hold, and that they need nothing else."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.findings import (
+    audit,
+    command_of,
+    comparison,
+    culprit,
+    discriminator,
+    dreams,
+    generator,
+    headline,
+    hostile_pages,
+    pages,
+    predictions,
+    view,
+)
+from helpers.networks import strided
+from helpers.running import save_pictures
+from PIL import Image
+from torch import nn
+
+from featvis.audit.comparison import Comparison
+from featvis.audit.record import Audit
+from featvis.errors import FeatvisError
+from featvis.measure.estimates import Estimate
+from featvis.models.model import Model
+from featvis.predict.overlap import Stage
+from featvis.predict.prediction import predict
+from featvis.report import (
+    PictureView,
+    Version,
+    dreams_html,
+    picture_views,
+    prediction_html,
+    report_html,
+    write_report,
+)
+from featvis.report.charts import HEIGHT, WIDTH, spectrum_chart
+from featvis.report.explorer import COMMON, stack_of
+from featvis.report.page import LARGEST
+from featvis.report.tables import Grid, Scale
+from featvis.report.views import MOST_PIXELS, shown_view, shown_views
+
+KINDS = ("audit", "compare", "dream", "discriminator", "generator", "predict")
+
+
+def test_a_scale_is_linear_near_zero_and_logarithmic_beyond() -> None:
+    scale = Scale.holding([Estimate(0.19, 0.01), Estimate(-0.002, 0.001)])
+    places = [scale.place(value) for value in (-0.003, 0, 0.0005, 0.001, 0.01, 0.1, 1)]
+    assert places == sorted(places)
+    assert min(places) >= 0
+    assert max(places) <= 100
+    assert places[2] - places[1] == pytest.approx(places[3] - places[2], abs=2e-3)
+    assert places[4] - places[3] == pytest.approx(places[6] - places[5], abs=2e-3)
+
+
+def test_a_grid_has_a_column_for_each_period_and_control_and_one_scale() -> None:
+    grid = Grid.of({"a": audit(), "b": audit(energy={8: Estimate(5.0, 1.0)}, controls={})}, {"b": "said"})
+    assert (grid.periods, grid.controls) == ([2, 4, 8], [3, 5])
+    assert grid.heads == ["period 2", "period 4", "period 8"]
+    assert [row[:2] for row in grid.rows] == [("a", ""), ("b", "said")]
+    assert max(grid.scale.mark(Estimate(5.0, 1.0))) <= 100
+
+
+def test_a_spectrum_is_drawn_to_scale() -> None:
+    chart = spectrum_chart({"a": [(0.0, 0.0), (0.25, 1.0), (0.5, 0.01)]}, 4)
+    assert chart.lines == [("a", f"{WIDTH / 2},0.0 {WIDTH:.1f},{HEIGHT:.1f}")]
+    assert chart.up == [("0.01", HEIGHT), ("0.1", HEIGHT / 2), ("1", 0.0)]
+    assert chart.marks == [("1/4", WIDTH / 2), ("2/4", WIDTH)]
+
+
+def downloads(page: str) -> dict[str, str]:
+    urls = dict(re.findall(r'href="(data:[^"]*)" download="([^"]*)"', page))
+    return {name: base64.b64decode(url.partition("base64,")[2]).decode() for url, name in urls.items()}
+
+
+def table(page: str) -> dict[tuple[str, ...], list[tuple[float, str]]]:
+    """The numbers of a page and their errors, by subject, measure, layer and period."""
+    found: dict[tuple[str, ...], list[tuple[float, str]]] = {}
+    for row in csv.DictReader(io.StringIO(downloads(page)["numbers.csv"])):
+        key = (row["subject"], row["measure"], row["layer"], row["period"])
+        found.setdefault(key, []).append((float(row["value"]), row["standard error"]))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_needs_nothing_else(kind: str) -> None:
+    page = pages()[kind]
+    assert re.findall(r"(?:src|href)=\"(?!data:)[^\"]*", page) == []
+    assert set(re.findall(r"https?://[^\s\"']*", page)) == {"http://www.w3.org/2000/svg"}
+    assert len(page.encode()) < 5_000_000
+    assert headline(page).endswith(".")
+    identities = re.findall(r'\sid="([^"]*)"', page)
+    assert len(identities) == len(set(identities))
+
+
+def test_the_audit_page_holds_every_number() -> None:
+    page = pages()["audit"]
+    content, rows = downloads(page), table(page)
+    assert Audit.from_json(content["audit.json"]) == audit()
+    assert Comparison.from_json(content["comparison.json"]) == comparison("plain", "blurpool", "low-pass")
+    assert {key[0] for key in rows} == {"audit", "variant plain", "variant blurpool", "variant low-pass"}
+    assert rows["audit", "energy", "", "4"] == [(0.19, "0.006")]
+    assert sum(
+        value for (_, what, layer, _), ((value, _),) in only(rows, "share") if layer == "conv1"
+    ) == pytest.approx(0.6)
+    assert len(rows["audit", "profile", "", "4"]) == 16
+    for said in ("seeds", "2.13", "quiet machine", "lost.png: not a picture", "control"):
+        assert said in page
+
+
+def only(rows: dict[tuple[str, ...], list[tuple[float, str]]], measure: str) -> list[tuple[Any, Any]]:
+    return [(key, found) for key, found in rows.items() if key[1] == measure]
+
+
+def test_the_comparison_page_holds_every_number() -> None:
+    rows = table(pages()["compare"])
+    assert Comparison.from_json(downloads(pages()["compare"])["comparison.json"]).rows[1].name == "blurpool"
+    assert rows["variant blurpool", "difference of energy", "", "4"] == [(-0.1, "0.01")]
+    assert rows["variant blurpool", "control", "", "3"] == [(0.0001, "0.0003")]
+    assert rows["variant low-pass", "milliseconds", "", ""] == [(12.5, "")]
+    assert rows["variant plain", "same class", "", ""] == [(0.98, "0.01")]
+
+
+def test_the_dream_page_holds_every_number() -> None:
+    page, found = pages()["dream"], dreams("fixed position", "jitter 32", "4 octaves")
+    rows, content = table(page), json.loads(downloads(page)["dream.json"])
+    for one, written in zip(found, content["dreams"], strict=True):
+        assert written == json.loads(json.dumps(one.to_dict()))
+        value, error = one.picture.energy[4]
+        assert rows[one.title, "fine detail: energy", "", "4"] == [(value, str(error))]
+        assert rows[one.title, "gradient: control", "", "3"][0][0] == one.gradient.controls[3].value
+        assert rows[one.title, "objective", "", ""] == [(one.objective, "")]
+    assert "a factor of 7/5 leaves a period of its own" in page
+    assert "note of jitter 32" in page
+
+
+def test_the_pages_of_a_pair_hold_every_number() -> None:
+    rows, result = table(pages()["discriminator"]), discriminator()
+    source = result.sources["generated"]
+    assert json.loads(downloads(pages()["discriminator"])["discriminator.json"])["sources"] == json.loads(
+        json.dumps(result.content()["sources"])
+    )
+    assert rows["generated", "energy", "", "4"][0][0] == source.audit.energy[4].value
+    assert (
+        rows["noise", "energy at the layer's own stride", "0", ""][0][0]
+        == result.sources["noise"].resolutions[0].energy.value
+    )
+    assert rows["generated", "chance", "", "2"][0][0] == source.verdict.chances[2]
+    assert rows["free pixels, after", "energy", "", "4"][0][0] == result.neutral.after.high_passed.energy[4].value
+    assert rows["agreement, energy", "cosine", "", "2"][0][0] == result.agreements["energy"][2].cosine
+    rows, made = table(pages()["generator"]), generator().pictures
+    assert rows["trained, high-passed", "energy", "", "8"][0][0] == made["trained"].high_passed.energy[8].value
+    assert rows["real", "power at 0.25 cycles per pixel", "", ""][0][0] == dict(made["real"].spectrum)[0.25]
+
+
+def test_the_page_of_a_prediction_holds_every_number() -> None:
+    rows, (uniform, learned) = table(pages()["predict"]), predictions()
+    content = json.loads(downloads(pages()["predict"])["prediction.json"])
+    for name, found in (("architecture alone", uniform), ("its own weights", learned)):
+        assert rows[name, "energy", "", "4"] == [(found.energy[4], "")]
+        assert rows[name, "injected", "0", "2"] == [(found.layers[0].injected, "")]
+        assert content[found.weights]["profile"] == found.profile.tolist()
+    assert 'data-stack="3,2,0,1,0+3,2,0,1,0"' in pages()["predict"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hostile_names_are_text(kind: str) -> None:
+    page = hostile_pages()[kind]
+    assert "<img src=x" not in page
+    assert page.count("</script>") == page.count("<script") == (1 if kind == "predict" else 2)
+
+
+def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "page.html", audit(skipped=("caf\udce9.png: not a picture",)), pictures=[view("caf\udce9.png")]
+    )
+    assert "caf?.png: not a picture" in path.read_text(encoding="utf-8")
+
+
+def test_a_comparison_alone_gives_a_page() -> None:
+    page = report_html(comparison=comparison("plain", "blurpool"))
+    assert "blurpool leaves" in page
+    assert command_of(page) == "featvis compare zoo:cifar-k3s2 PICTURES --seed 3 --with blurpool"
+    with pytest.raises(FeatvisError, match="neither was given"):
+        report_html()
+
+
+def test_a_network_without_a_stride_gives_a_page() -> None:
+    plain = audit(total_stride=1, energy={}, exact_periods={}, signed_comb={}, profile=((1.0,),), culprits=())
+    assert "No layer has a stride" in report_html(plain, pictures=[view()])
+    rows = tuple(replace(row, audit=plain, difference={}) for row in comparison("a", "b").rows)
+    assert "No layer has a stride" in report_html(comparison=Comparison(rows, 1, 12), pictures=[view()])
+    network = nn.Sequential(nn.Conv2d(3, 2, 3)).double()
+    found = [predict(network, (3, 8, 8), weights) for weights in ("uniform", "learned")]
+    assert "No layer has a stride" in prediction_html(*found, {})
+    one = replace(dreams("dream")[0], picture=None, gradient=None)
+    assert "No energy could be measured" in dreams_html([one])
+
+
+def test_an_audit_of_signals_gives_a_page() -> None:
+    page = report_html(audit(profile=((0.5, 1.5, 0.5, 1.5),)))
+    assert "Phase profile of 1 by 4 phases" in page
+    assert 'data-dims="1"' in page
+    assert 'data-dims="2"' in report_html(audit())
+    network = nn.Sequential(nn.Conv1d(2, 2, 3, 2)).double()
+    found = [predict(network, (2, 32), weights) for weights in ("uniform", "learned")]
+    page = prediction_html(*found, {})
+    assert headline(page).startswith("A period-2 checkerboard is expected, E(2) = 0.1111")
+    assert "Phase profile of 1 by 2 phases" in page
+    assert 'data-dims="1"' in page
+
+
+def images_of(shown: dict[str, Any]) -> list[np.ndarray]:
+    """The picture of a view and its maps."""
+    urls = [shown["pictures"][0], *(version["map"] for version in shown["versions"])]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")) for url in urls]
+
+
+def test_maps_are_shown_pixel_by_pixel() -> None:
+    one = view()
+    picture, before, after = images_of(shown_view(one, 4))
+    assert np.array_equal(picture, np.rint(one.versions[0].picture * 255))
+    assert before.shape == after.shape == (64, 64, 3)
+    signed = one.versions[0].map.sum(0)
+    strong = np.abs(signed) > np.abs(signed).mean()
+    redder = before[..., 0].astype(int) - before[..., 2]
+    assert (redder[strong & (signed > 0)] > 0).all()
+    assert (redder[strong & (signed < 0)] < 0).all()
+
+
+def test_of_a_large_picture_the_middle_is_shown_from_a_whole_period() -> None:
+    shown = shown_view(view(size=MOST_PIXELS + 90), 4)
+    assert (shown["width"], shown["height"], shown["whole"]) == (MOST_PIXELS, MOST_PIXELS, [MOST_PIXELS + 90] * 2)
+    assert shown["top"] == shown["left"] == 44
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (np.zeros((3, 8, 8)), "is zero"),
+        (np.full((3, 8, 8), np.nan), "not finite"),
+        (np.ones((3, 8, 9)), "(C, 8, 8)"),
+    ],
+)
+def test_a_bad_gradient_is_refused(before: np.ndarray, said: str) -> None:
+    with pytest.raises(FeatvisError, match=said):
+        PictureView.of("photo", np.zeros((8, 8, 3)), {"gradient": before})
+
+
+def test_a_view_needs_versions_of_one_size() -> None:
+    with pytest.raises(FeatvisError, match="at least one"):
+        PictureView("photo", ())
+    one, other = (Version("a", np.zeros((size, 8, 1)), np.ones((3, size, 8))) for size in (8, 9))
+    with pytest.raises(FeatvisError, match="of 8 x 8"):
+        PictureView("photo", (one, other))
+    with pytest.raises(FeatvisError, match=r"got \(8, 8, 4\)"):
+        PictureView.of("photo", np.zeros((8, 8, 4)), {"a": np.ones((3, 8, 8))})
+
+
+def test_a_picture_that_all_versions_share_is_in_the_page_once() -> None:
+    shared = shown_view(view(labels=("a", "b", "c")), 4)
+    assert len(shared["pictures"]) == 1
+    pictures = [np.full((8, 8), level) for level in (0.0, 0.5, 0.0)]
+    versions = [Version(f"{number}", picture, np.ones((1, 8, 8))) for number, picture in enumerate(pictures)]
+    shown = shown_view(PictureView("x", tuple(versions)), 2)
+    assert [version["picture"] for version in shown["versions"]] == [0, 1, 0]
+
+
+def test_of_many_versions_as_much_is_shown_as_fits() -> None:
+    large = view(size=300, labels=tuple("abcdefgh"))
+    (shown,) = shown_views([large, large], 4, 600_000)
+    assert 32 < shown["width"] == shown["height"] < 300
+    assert shown["top"] % 4 == 0
+    assert len(str(shown)) < 600_000
+    assert len(shown_views([view(size=32)] * 3, 4, 10_000_000)) == 3
+    assert shown_views([view(size=32)], 4, -1) == []
+
+
+def test_a_page_stays_small_and_says_what_it_left_out(tmp_path: Path) -> None:
+    pictures = [view(f"{number}.png", 512, number) for number in range(5)]
+    path = write_report(tmp_path / "page.html", audit(), pictures=pictures)
+    assert path.stat().st_size < LARGEST + 1000
+    assert "further pictures left out" in path.read_text(encoding="utf-8")
+
+
+def test_thirty_layers_and_sixteen_pictures_take_less_than_five_seconds(tmp_path: Path) -> None:
+    layers = tuple(culprit(f"layer{number}.conv", 1 / 30) for number in range(30))
+    pictures = [view(f"{number}.png", 224, number) for number in range(16)]
+    started = time.process_time()
+    path = write_report(tmp_path / "page.html", audit(culprits=layers), pictures=pictures)
+    assert time.process_time() - started < 5
+    assert path.stat().st_size < 5_000_000
+
+
+def test_the_explorer_starts_from_the_strided_layers() -> None:
+    beside = [(2, (3, 3), (2, 2)), (8, (5, 5), (2, 2)), (4, (1, 1), (2, 2)), (4, (3, 3), (2, 2)), (16, (3, 5), (2, 2))]
+    assert stack_of(beside) == (Stage(3, 2), Stage(3, 2), Stage(5, 2))
+    assert stack_of(()) == COMMON
+
+
+def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
+    from featvis.audit.run import audit_pictures
+    from featvis.gradients.engine import GradientEngine
+
+    paths = save_pictures(tmp_path / "pictures", 6, (40, 40))
+    model = Model(strided(), "strided", (3, 32, 32), resize=32)
+    for method, label in (("vanilla", "equalised"), ("input", "input")):
+        measured = audit_pictures(model, paths, "seeds", "smoothgrad" if method == "input" else method, seed=5)
+        views = picture_views(model, paths, measured, 3)
+        assert [one.name for one in views] == ["0.png", "1.png", "2.png"]
+        _, pixels = model.load(paths[1])
+        expected = GradientEngine(model, "seeds", 5)(model.normalise(pixels.unsqueeze(0)), [1])
+        assert np.allclose(views[1].versions[0].map, expected[0].numpy(), atol=1e-6)
+        labels = [version.label for version in views[1].versions]
+        assert labels == ["gradient", "smoothgrad" if method == "input" else label]
