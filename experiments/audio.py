@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
 from torch import Tensor, nn
 
-from featvis.measure.estimates import Estimate, squared_mean
+from featvis.measure.estimates import Estimate
 from featvis.measure.phases import fold
+from featvis.measure.replicates import squared_mean
 from featvis.plots import save_figure
 from featvis.predict.overlap import Stage, energies_by_period
 from featvis.repair.layers import ResizeConv1d, SmoothHold1d, SmoothingDeconv1d, SubPixelConv1d, icnr_

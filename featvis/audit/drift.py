@@ -11,7 +11,8 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
-from featvis.measure.estimates import Estimate, mean_of
+from featvis.measure.estimates import Estimate
+from featvis.measure.replicates import mean_of
 
 
 @dataclass(frozen=True)

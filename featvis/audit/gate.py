@@ -33,7 +33,7 @@ def exceeded(audit: Audit | Energies, limit: float) -> list[str]:
         )
     if total.value - ABOVE * total.error <= limit:
         return []
-    return [f"E({audit.total_stride}) = {_text(total)} is above {limit:g} by more than {ABOVE:g} standard errors"]
+    return [f"E({audit.total_stride}) = {total} is above {limit:g} by more than {ABOVE:g} standard errors"]
 
 
 def grown(audit: Audit, baseline: Audit) -> list[str]:
@@ -57,14 +57,8 @@ def grown(audit: Audit, baseline: Audit) -> list[str]:
         if now.error is None or before.error is None:
             raise FeatvisError(f"E({period}) has no standard error; measure both audits with at least 4 pictures")
         if now.value - before.value > GROWN * math.hypot(now.error, before.error):
-            said.append(
-                f"E({period}) grew from {_text(before)} to {_text(now)}, more than {GROWN:g} combined standard errors"
-            )
+            said.append(f"E({period}) grew from {before} to {now}, more than {GROWN:g} combined standard errors")
     return said
-
-
-def _text(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} ± {estimate.error:.4f}"
 
 
 def _plain(value: object) -> object:

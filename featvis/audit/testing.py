@@ -45,7 +45,7 @@ def assert_no_checkerboard(
         raise FeatvisError("no images were given; expected (N, C, H, W) with N at least 4")
     energies = metric.compute()
     if exceeded(energies, above):
-        periods = ", ".join(f"E({p}) = {e.value:.4f} ± {e.error or 0:.4f}" for p, e in energies.energy.items())
+        periods = ", ".join(f"E({p}) = {estimate}" for p, estimate in energies.energy.items())
         raise AssertionError(
             f"a checkerboard in the input gradients: {periods}; the limit for E({engine.total_stride}) is {above:g}. "
             "`featvis audit --culprits` names the layers, `featvis fix` repairs them."

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from featvis.audit.comparison import Comparison, Row
 from featvis.audit.record import Audit, Culprit
 from featvis.measure.estimates import Estimate
-from featvis.measure.numerals import number_words
 
 MOST_NAMED, ENOUGH, FAINTEST = 3, 0.9, 0.05
 """A verdict names at most so many layers, no further one once their shares reach this part, and none with less than this."""
@@ -19,14 +17,9 @@ CLEAR, PAIRED = 3.0, 2.0
 """Standard errors by which an energy must be above 0, and a difference below it, before a verdict speaks of it."""
 
 
-def words(estimate: Estimate | None) -> str:
-    """Value and standard error, both to the error's leading digit; a value that rounds to zero without a sign."""
-    return "–" if estimate is None else re.sub(r"^−(0(\.0+)?( |$))", r"\1", number_words(*estimate))
-
-
 def percent(share: float) -> str:
     """A share in whole percent."""
-    return f"{share:.0%}".replace("-", "−").replace("%", " %")
+    return f"{share:.0%}".replace("%", " %")
 
 
 def verdict(audit: Audit, addition: str = "") -> str:
@@ -41,7 +34,7 @@ def finding(audit: Audit) -> str:
         return NO_STRIDE
     strongest = strongest_period(audit)
     said = "No checkerboard above the noise:" if strongest is None else f"Period-{strongest} checkerboard,"
-    return f"{said} E({audit.total_stride}) = {words(total)}"
+    return f"{said} E({audit.total_stride}) = {total}"
 
 
 def strongest_period(audit: Audit) -> int | None:
@@ -92,7 +85,7 @@ def remedy(comparison: Comparison) -> str:
 def leaves(name: str, energy: Estimate) -> str:
     """What a variant leaves, as the end of a sentence."""
     even = energy.error is not None and energy.value <= PAIRED * energy.error
-    return f"; {name} leaves {'none beyond the error, ' if even else ''}{words(energy)}"
+    return f"; {name} leaves {'none beyond the error, ' if even else ''}{energy}"
 
 
 def least(comparison: Comparison) -> Row | None:

@@ -14,15 +14,14 @@ import click
 from featvis.commands.options import (
     BatchSize,
     check_writable,
-    format_estimate,
     gradient_options,
     model_from,
     model_options,
     pictures_from,
-    print_table,
     progress_bar,
 )
 from featvis.commands.report import command_line
+from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], 
         def watch(energies: Energies) -> None:
             estimate = energies.energy.get(energies.total_stride)
             if estimate is not None:
-                bar.update(task, description=f"E({energies.total_stride}) = {format_estimate(estimate)}")
+                bar.update(task, description=f"E({energies.total_stride}) = {estimate}")
 
         yield progress, watch
 
@@ -195,14 +194,14 @@ def print_audit(result: Audit, name: str) -> None:
         rows.append(
             (
                 f"{period}" + ("  control" if control else ""),
-                format_estimate(result.controls[period] if control else result.energy[period]),
-                "" if control else format_estimate(result.exact_periods[period]),
-                "" if control else format_estimate(result.signed_comb.get(period)),
+                result.controls[period] if control else result.energy[period],
+                "" if control else result.exact_periods[period],
+                "" if control else result.signed_comb.get(period),
             )
         )
     title = f"{name}: {result.pictures} pictures, errors from {result.replicates}"
     print_table(title, ("period", "energy E", "of exactly this period", "signed comb S"), rows)
-    click.echo(f"high-frequency share    {format_estimate(result.high_frequency_share)}  (white noise 0.75)")
+    click.echo(f"high-frequency share    {result.high_frequency_share}  (white noise 0.75)")
     white = white_flatness(len(result.profile), len(result.profile[0]))
     click.echo(f"mean gradient flatness  {result.mean_gradient_flatness:.3f}  (white noise {white:.2f})")
     if result.skipped:
@@ -222,8 +221,8 @@ def print_culprits(result: Audit) -> None:
             "x".join(map(str, dict.fromkeys(culprit.remainder))),
             f"{culprit.period}",
             "-" if culprit.injected is None else f"{culprit.injected:.4f}",
-            format_estimate(culprit.measured),
-            format_estimate(culprit.left[total]),
+            culprit.measured,
+            culprit.left[total],
             *(f"{share:+.0%}" for share in culprit.shares.values()),
             f"{culprit.share:+.0%}",
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featvis.commands.options import format_estimate, print_table
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from featvis.audit.comparison import Comparison, Row
@@ -21,21 +21,18 @@ def print_comparison(result: Comparison) -> None:
     click.echo(comparison_verdict(result))
     title = f"{result.settings.get('model')}: {result.pictures} pictures, errors from {first.audit.replicates}; {score_words(result)}"
     energies = [
-        (row.name, *(format_estimate(row.audit.energy.get(period)) for period in periods), worst_control(row))
-        for row in result.rows
+        (row.name, *(row.audit.energy.get(period) for period in periods), worst_control(row)) for row in result.rows
     ]
     print_table(title, ("energy E", *(f"period {period}" for period in periods), "worst control"), energies)
     if len(result.rows) > 1:
-        changes = [
-            (row.name, *(format_estimate(row.difference.get(period)) for period in periods)) for row in result.rows[1:]
-        ]
+        changes = [(row.name, *(row.difference.get(period) for period in periods)) for row in result.rows[1:]]
         head = (f"E minus that of {first.name}", *(f"period {period}" for period in periods))
         print_table("The same pictures paired", head, changes)
     neighbours = [
         (
             row.name,
-            *(format_estimate(row.audit.signed_comb.get(period)) for period in periods),
-            format_estimate(row.audit.high_frequency_share),
+            *(row.audit.signed_comb.get(period) for period in periods),
+            row.audit.high_frequency_share,
             f"{row.audit.mean_gradient_flatness:.3f}",
         )
         for row in result.rows
@@ -47,12 +44,12 @@ def print_comparison(result: Comparison) -> None:
             row.name,
             row.kind or "-",
             f"{len(row.changed)}" if row.changed else "-",
-            format_estimate(row.drift.agreement),
-            format_estimate(row.drift.divergence),
+            row.drift.agreement,
+            row.drift.divergence,
             f"{row.drift.rmse:.3g}"
             + (f" ({100 * row.drift.relative:.3g} % of their spread)" if row.drift.relative else ""),
-            format_estimate(row.accuracy),
-            format_estimate(row.consistency),
+            row.accuracy,
+            row.consistency,
         )
         for row in result.rows
     ]
@@ -87,4 +84,4 @@ def worst_control(row: Row) -> str:
     if not controls:
         return "-"
     period = max(controls, key=lambda p: abs(controls[p].value) / (controls[p].error or 1))
-    return f"{period}: {format_estimate(controls[period])}"
+    return f"{period}: {controls[period]}"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featvis.commands.audit import print_culprits
-from featvis.commands.options import Size, format_estimate, print_table, progress_bar
+from featvis.commands.options import Size, progress_bar
 from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from, sentence
 from featvis.commands.report import command_line
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -200,11 +201,11 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
         (
             name,
             str(audit.pictures),
-            format_estimate(sources[name].output),
-            *(format_estimate(audit.energy.get(period)) for period in periods),
-            *(format_estimate(audit.controls.get(period)) for period in controls),
-            *(format_estimate(audit.signed_comb.get(period)) for period in periods[-1:]),
-            format_estimate(audit.high_frequency_share),
+            sources[name].output,
+            *(audit.energy.get(period) for period in periods),
+            *(audit.controls.get(period) for period in controls),
+            *(audit.signed_comb.get(period) for period in periods[-1:]),
+            audit.high_frequency_share,
         )
         for name, audit in audits.items()
     ]
@@ -234,7 +235,7 @@ def _print_resolutions(result: DiscriminatorAudit) -> None:
             "x".join(map(str, dict.fromkeys(layer.kernel))),
             "x".join(map(str, dict.fromkeys(layer.stride))),
             "x".join(str(k % s) for k, s in dict.fromkeys(zip(layer.kernel, layer.stride, strict=True))),
-            *(format_estimate(energies.get((source, name))) for source in result.sources),
+            *(energies.get((source, name)) for source in result.sources),
         )
         for name, layer in layers.items()
     ]
@@ -264,8 +265,8 @@ def _print_neutral(neutral: NeutralAudit) -> None:
     rows = [
         (
             name,
-            *(format_estimate(audit.high_passed.energy[period]) for period in periods),
-            *(format_estimate(audit.high_passed.signed_comb.get(period)) for period in periods),
+            *(audit.high_passed.energy[period] for period in periods),
+            *(audit.high_passed.signed_comb.get(period) for period in periods),
         )
         for name, audit in measured.items()
     ]

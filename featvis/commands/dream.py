@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import Registry, check_writable, format_estimate, model_from, model_options, print_table
+from featvis.commands.options import Registry, check_writable, model_from, model_options
+from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[st
     for one in found:
         gradient, picture = (energies and energies.energy.get(period) for energies in (one.gradient, one.picture))
         numbers = (f"{one.dream.history[0]:.4g}", f"{one.objective:.4g}", f"{one.seconds:.1f}")
-        rows.append((one.title, *numbers, format_estimate(gradient), format_estimate(picture)))
+        rows.append((one.title, *numbers, gradient, picture))
     heads = (
         "dream",
         "objective, first",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import Registry, check_writable, format_estimate, model_from, model_options, print_table
+from featvis.commands.options import Registry, check_writable, model_from, model_options
+from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -83,10 +84,7 @@ def _print_repair(repaired: Repair, inputs: str) -> None:
     click.echo(f"outputs at {inputs}: {agreement}root mean square change {drift.rmse:.4g}{relative}")
     for measure in repaired.measures:
         if measure.before:
-            rows = [
-                (str(period), format_estimate(estimate), format_estimate(measure.after.get(period)))
-                for period, estimate in measure.before.items()
-            ]
+            rows = [(str(period), estimate, measure.after.get(period)) for period, estimate in measure.before.items()]
             print_table(measure.what, ("period", "before", "after"), rows)
     for note in _notes(repaired):
         click.echo(f"note: {note}")
@@ -121,7 +119,7 @@ def _verdict(repaired: Repair) -> str:
 def _sentence(judgement: Judgement) -> str:
     """What became of one checkerboard."""
     measure, period = judgement.measure, judgement.period
-    before, after = (format_estimate(found[period]) for found in (measure.before, measure.after))
+    before, after = (found[period] for found in (measure.before, measure.after))
     energies = f"{measure.kind} E({period}) {before} -> {after}"
     if judgement.word == "nothing to lower":
         return f"no checkerboard to lower in the {measure.subject}, {energies}"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import format_estimate, print_table
 from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from, sentence
 from featvis.commands.report import command_line
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,9 +91,9 @@ def print_pictures(pictures: Mapping[str, PictureAudit], title: str) -> None:
                 (
                     f"{name}, {kind}",
                     str(audit.pictures),
-                    *(format_estimate(estimate) for estimate in measured.energy.values()),
-                    *(format_estimate(estimate) for estimate in measured.controls.values()),
-                    *(format_estimate(estimate) for estimate in measured.signed_comb.values()),
+                    *measured.energy.values(),
+                    *measured.controls.values(),
+                    *measured.signed_comb.values(),
                 )
             )
     first = next(iter(pictures.values())).raw

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import check_writable, format_estimate, print_table, progress_bar
+from featvis.commands.options import check_writable, progress_bar
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from featvis.gan.upsampling import GeneratorComparison, UpsamplerEnergies
@@ -118,12 +119,12 @@ def _print(comparison: GeneratorComparison) -> None:
     rows = [
         (
             variant.name,
-            *(format_estimate(variant.energy[period]) for period in periods),
+            *(variant.energy[period] for period in periods),
             *(f"{variant.closed_form[period]:.4f}" for period in periods),
-            *(format_estimate(variant.own_energy[period]) for period in periods),
-            *(format_estimate(variant.signed_comb[period]) for period in periods),
-            format_estimate(variant.controls[3]),
-            format_estimate(variant.high_frequency_share),
+            *(variant.own_energy[period] for period in periods),
+            *(variant.signed_comb[period] for period in periods),
+            variant.controls[3],
+            variant.high_frequency_share,
         )
         for variant in comparison.variants
     ]

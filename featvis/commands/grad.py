@@ -47,11 +47,10 @@ def draw_gradients(
     import numpy as np
 
     from featvis.audit.record import check_gradients
-    from featvis.commands.options import format_estimate
     from featvis.errors import FeatvisError
     from featvis.files import write_atomically
     from featvis.gradients.engine import GradientEngine
-    from featvis.measure.estimates import Estimate
+    from featvis.measure.estimates import Estimate, words
     from featvis.plots import gradient_figure, save_figure
 
     engine = GradientEngine(model, score, seed)
@@ -94,7 +93,7 @@ def draw_gradients(
         finished += 1
         period = engine.total_stride
         measured = views[-1].energies.get(period)
-        said = f"E({period}) = {format_estimate(Estimate(*measured) if measured else None)}"
+        said = f"E({period}) = {words(Estimate(*measured) if measured else None)}"
         click.echo(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
     if skipped:
         click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")

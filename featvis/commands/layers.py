@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from featvis.commands.options import model_from, model_options, print_table
+from featvis.commands.options import model_from, model_options
+from featvis.commands.tables import print_table
 
 
 @click.command()

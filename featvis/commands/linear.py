@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featvis.commands.options import check_writable, print_table
+from featvis.commands.options import check_writable
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from fractions import Fraction

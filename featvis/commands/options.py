@@ -1,11 +1,11 @@
-"""Options and printing that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,11 +14,7 @@ import click
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
-    from featvis.measure.estimates import Estimate
     from featvis.models.model import Model
-
-WIDEST = 10_000
-"""Characters of a line of a table that goes into a file or a pipe: names there stay whole."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -183,32 +179,3 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; the first column to the left, markup in cells taken literally, lines cut for terminals only."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDEST)
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    console.print(table)
-
-
-def format_estimate(estimate: Estimate | None) -> str:
-    """Value and standard error, "0.0083 ± 0.0004"; enough digits for either."""
-    if estimate is None:
-        return "-"
-    if estimate.error is None:
-        return f"{estimate.value:.4g}"
-    digits = 5 if max(abs(estimate.value), estimate.error) < 0.1 else 4
-    return f"{estimate.value:.{digits}f} ± {estimate.error:.{digits}f}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import Registry, check_writable, format_estimate
+from featvis.commands.options import Registry, check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -100,23 +100,25 @@ def real_from(model: Model, given: tuple[str, ...], limit: int) -> tuple[Tensor 
 
 def sentence(audit: Audit, verdict: Verdict) -> str:
     """The periods that stand out beside the frequencies around their own, or that there is none, and which cannot be told."""
+    from featvis.measure.estimates import words
+
     found = {period: audit.exact_periods[period] for period in verdict.standing_out}
     longest, total = verdict.longest, audit.total_stride
     if found:
         strongest = max(found, key=lambda period: found[period].value)
         parts = [
-            f"{format_estimate(found[period])} of exactly period {period} (chance {verdict.chances[period]:.4f})"
+            f"{found[period]} of exactly period {period} (chance {verdict.chances[period]:.4f})"
             for period in sorted(found, key=lambda period: period != strongest)
         ]
         said = f"Period-{strongest} checkerboard: {', '.join(parts)}."
     elif longest > 1:
         least = min(verdict.chances.values())
-        energy = format_estimate(audit.energy[longest])
+        energy = audit.energy[longest]
         said = (
             f"No checkerboard stands out: E({longest}) = {energy}, as frequencies beside it hold (chance {least:.4f})."
         )
     else:
-        said = f"Nothing can be told: E({total}) = {format_estimate(audit.energy.get(total))}."
+        said = f"Nothing can be told: E({total}) = {words(audit.energy.get(total))}."
     if 1 < total != longest:
         said += (
             f" No period above {longest} fits four times into the pictures: what these hold may be content in the same place."

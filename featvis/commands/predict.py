@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import check_writable, model_from, model_options, print_table
+from featvis.commands.options import check_writable, model_from, model_options
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from featvis.predict.prediction import Prediction

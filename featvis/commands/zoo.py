@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featvis.commands.options import check_writable, print_table
+from featvis.commands.options import check_writable
+from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,8 +115,9 @@ def _said(figure: object) -> str:
     if isinstance(figure, dict):
         return ", ".join(f"{_said(estimate)} ({period})" for period, estimate in figure.items())
     if isinstance(figure, list):
-        value, error = figure
-        return f"{value:.4f} ± {error:.4f}"
+        from featvis.measure.estimates import Estimate
+
+        return str(Estimate(*figure))
     if isinstance(figure, int):
         return f"{figure:,}"
     return f"{figure:.4f}" if isinstance(figure, float) and figure < 1 else f"{figure:.4g}"

@@ -21,8 +21,9 @@ from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pict
 from featvis.gan.pictures import lively
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import CheckerboardEnergy
-from featvis.measure.estimates import Estimate, mean_of
+from featvis.measure.estimates import Estimate
 from featvis.measure.phases import interior
+from featvis.measure.replicates import mean_of
 from featvis.measure.standing_out import Surroundings, Verdict
 from featvis.models.model import Model
 

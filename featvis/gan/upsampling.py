@@ -20,8 +20,9 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError, nearest_names
 from featvis.measure.energy import FEWEST_PICTURES, CheckerboardEnergy
-from featvis.measure.estimates import Estimate, mean_of, squared_mean
+from featvis.measure.estimates import Estimate
 from featvis.measure.phases import fold, periods_of
+from featvis.measure.replicates import mean_of, squared_mean
 from featvis.models.zoo.generators import GENERATORS, draw_weights, parse_upsampler
 from featvis.predict.overlap import Stage, energies_by_period
 

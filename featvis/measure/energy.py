@@ -16,8 +16,9 @@ from torch import Tensor
 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
-from featvis.measure.estimates import FEWEST_REPLICATES, Estimate, mean_of, squared_mean, squared_mean_difference
+from featvis.measure.estimates import Estimate
 from featvis.measure.phases import control_periods, fold, interior, periods_of
+from featvis.measure.replicates import FEWEST_REPLICATES, mean_of, squared_mean, squared_mean_difference
 from featvis.measure.spectra import high_frequency_share, signed_combs, spectral_flatness
 
 import_torchvision()

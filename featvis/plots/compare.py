@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from featvis.errors import FeatvisError
-from featvis.measure.numerals import number_words
+from featvis.measure.estimates import Estimate
 from featvis.plots.gradients import spectrum
 from featvis.plots.panels import (
     FAINT,
@@ -114,7 +114,7 @@ def headline(view: ComparedView, first: ComparedView, period: int | None) -> str
     if period is None or period not in view.energies:
         return "no stride, no checkerboard to measure"
     value, error = view.energies[period]
-    said = f"E({period}) = {number_words(value, error)}"
+    said = f"E({period}) = {Estimate(value, error)}"
     change, its_error = view.differences.get(period, (0.0, None))
     before = first.energies[period][0]
     if view is first or its_error is None:

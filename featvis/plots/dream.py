@@ -13,6 +13,7 @@ from PIL import Image
 
 from featvis.errors import FeatvisError
 from featvis.files import write_atomically
+from featvis.measure.estimates import Estimate, words
 from featvis.plots.panels import (
     FAINT,
     MAP_SIDE,
@@ -140,23 +141,19 @@ def _numbers(page: Page, x: int, y: int, view: DreamView) -> None:
         y += _LINE
         cells = (
             f"{period}",
-            *(_said(energies.get(period)) for energies in (view.gradient_energies, view.picture_energies)),
+            *(
+                words(Estimate(*energies[period]) if period in energies else None)
+                for energies in (view.gradient_energies, view.picture_energies)
+            ),
         )
         for place, text in zip(columns, cells, strict=True):
             page.text(place, y, text, 8.5)
     y += _LINE
-    comb = "-" if view.signed_comb is None else f"{view.signed_comb:.4f}"
-    page.text(x, y, f"signed comb S of the picture {comb}", 8.5)
+    comb = None if view.signed_comb is None else Estimate(view.signed_comb, None)
+    page.text(x, y, f"signed comb S of the picture {words(comb)}", 8.5)
     for line in _noted(view):
         y += _LINE
         page.text(x, y, line, 9, color=FAINT)
-
-
-def _said(energy: Energy | None) -> str:
-    if energy is None:
-        return "-"
-    value, error = energy
-    return f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}"
 
 
 def save_animation(frames: Sequence[np.ndarray], path: str | Path, seconds: float = 0.1) -> Path:

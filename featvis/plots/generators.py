@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featvis.errors import FeatvisError
+from featvis.measure.estimates import Estimate
 from featvis.plots.panels import (
     CONTROL,
     FAINT,
@@ -170,7 +171,7 @@ def _numbers(axes: Axes, values: Mapping[str, Value], views: Sequence[GeneratorV
             axes.plot([place - 0.32, place + 0.32], [expected, expected], color=CONTROL, linewidth=1.6, zorder=1.8)
         axes.errorbar(place, value, error, fmt="o", color=PERIOD, capsize=4, markersize=5, linewidth=1.2)
         top = max(value + (error or 0), expected or 0)
-        number = f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")
+        number = str(Estimate(value, error)).replace(" ± ", "\n± ")
         axes.annotate(number, (place, top), (0, 5), textcoords="offset points", ha="center", fontsize=8.5)
     axes.axhline(0, color=FAINT, linewidth=0.8, zorder=1.5)
     axes.set_xlim(-0.6, len(values) - 0.4)

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from featvis.errors import FeatvisError
-from featvis.measure.numerals import number_words
+from featvis.measure.estimates import Estimate
 from featvis.plots.panels import (
     FAINT,
     MAP_SIDE,
@@ -252,7 +252,7 @@ def _total(view: GradientView, period: int | None) -> tuple[int, float, float | 
 
 def _headline(view: GradientView, period: int | None) -> str:
     total = _total(view, period)
-    return f"E({total[0]}) = {number_words(*total[1:])}" if total else "no stride, no checkerboard to measure"
+    return f"E({total[0]}) = {Estimate(*total[1:])}" if total else "no stride, no checkerboard to measure"
 
 
 def _verdict(view: GradientView, first: GradientView | None, period: int | None) -> str:

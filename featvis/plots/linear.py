@@ -73,7 +73,7 @@ def _caption(view: LinearView) -> str:
     outputs, inputs = view.matrix.shape
     constant = " ".join(f"{value:.3g}" for value in view.constant)
     weights = "weight" if len(view.weights) == 1 else "weights"
-    return f"{outputs} × {inputs}, {len(view.weights)} {weights}. A constant of 1 becomes {constant}".replace("-", "−")
+    return f"{outputs} × {inputs}, {len(view.weights)} {weights}. A constant of 1 becomes {constant}"
 
 
 def _matrix_panel(page: Page, x: int, y: int, view: LinearView) -> None:

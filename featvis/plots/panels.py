@@ -62,7 +62,7 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "featvis",
 }
 
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−"))
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 Energy = tuple[float, float | None]
 """A measured value and its standard error, None where there is none."""

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from featvis.audit.record import Audit
-from featvis.audit.verdicts import blame, words
+from featvis.audit.verdicts import blame
 from featvis.files import write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
+from featvis.measure.estimates import words
 from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
 from featvis.report.explorer import stack_of
@@ -86,11 +87,11 @@ def _standing(audit: Audit, verdict: Verdict) -> str:
     if longest == 1:
         energy = words(audit.energy.get(audit.total_stride))
         return f"nothing can be told, as no period fits four times into them; E({audit.total_stride}) = {energy}"
-    energy = words(audit.energy[longest])
+    measured = audit.energy[longest]
     if not verdict.standing_out:
-        return f"no checkerboard stands out from the frequencies beside it, E({longest}) = {energy}"
+        return f"no checkerboard stands out from the frequencies beside it, E({longest}) = {measured}"
     strongest = max(verdict.standing_out, key=lambda period: audit.exact_periods[period].value)
-    return f"a period-{strongest} checkerboard stands out, E({longest}) = {energy}"
+    return f"a period-{strongest} checkerboard stands out, E({longest}) = {measured}"
 
 
 def _example_views(result: DiscriminatorAudit) -> list[PictureView]:

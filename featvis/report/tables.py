@@ -48,7 +48,7 @@ class Scale:
         powers = [10.0**power for power in range(-3, 7)]
         values = [0.0, *powers, *(-power for power in powers)]
         return [
-            (f"{value:g}".replace("-", "−"), self.place(value), value not in (0, 0.01, 1, 100, 1e4))
+            (f"{value:g}", self.place(value), value not in (0, 0.01, 1, 100, 1e4))
             for value in sorted(values)
             if self.low <= value <= self.high
         ]

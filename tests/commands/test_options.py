@@ -1,4 +1,4 @@
-"""What the commands share: parameters, tables, and places that can be written."""
+"""What the commands share: parameters, and places that can be written."""
 
 import click
 import pytest
@@ -8,12 +8,9 @@ from featvis.commands.options import (
     Registry,
     Size,
     check_writable,
-    format_estimate,
-    print_table,
     progress_bar,
 )
 from featvis.errors import FeatvisError
-from featvis.measure.estimates import Estimate
 
 
 @pytest.mark.parametrize(
@@ -48,31 +45,6 @@ def test_a_registry_reads_the_keys_of_a_dict(tmp_path, monkeypatch):
     (tmp_path / "registry_of_a_test.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     assert list(Registry("registry_of_a_test", "THINGS").choices) == ["b", "a"]
-
-
-@pytest.mark.parametrize(
-    ("estimate", "text"),
-    [
-        (None, "-"),
-        (Estimate(0.23456789, None), "0.2346"),
-        (Estimate(0.0083, 0.0004), "0.00830 ± 0.00040"),
-        (Estimate(-0.5, 0.012345), "-0.5000 ± 0.0123"),
-        (Estimate(0.01, 0.25), "0.0100 ± 0.2500"),
-        (Estimate(0.0, 0.0), "0.00000 ± 0.00000"),
-    ],
-)
-def test_estimates(estimate, text):
-    assert format_estimate(estimate) == text
-
-
-def test_tables_keep_what_they_are_given(capsys):
-    print_table("[red]title[/red]", ("first", "second"), [("[bold]a", "1"), ("b" * 150, "ü" * 40), ("", "")])
-    output = capsys.readouterr().out
-    assert "[red]title[/red]" in output
-    assert "[bold]a" in output
-    assert "b" * 150 in output
-    assert "ü" * 40 in output
-    assert "\x1b" not in output
 
 
 def test_places_are_checked(tmp_path):

@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers.running import ZOO, files_below, printed, refused
 
+from featvis.measure.estimates import Estimate
 from featvis.models.zoo import ZOO as NETWORKS
 
 
@@ -14,7 +15,7 @@ def test_all_networks_are_listed(tmp_path):
         (line,) = [line for line in output.splitlines() if line.split()[:1] == [name]]
         assert card.layer in line
         assert f"{card.figures['parameters'] / 1e6:.2f} M" in line
-        assert f"{card.figures['measured'][0]:.4f} ± " in line
+        assert str(Estimate(*card.figures["measured"])) in line
     content = json.loads((tmp_path / "zoo.json").read_text())
     assert content["schema"] == "featvis.zoo/1"
     assert list(content["networks"]) == list(NETWORKS)

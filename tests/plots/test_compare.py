@@ -137,14 +137,14 @@ def test_energies_are_drawn_where_they_are():
         ),
         (replace(view("b"), differences={8: (0.001, 0.01)}), "as original, within the paired error"),
         (replace(view("b"), differences={8: (0.0, 0.0)}), "the same as original"),
-        (replace(view("b"), differences={8: (0.1, None)}), "E(8) = 0.108 ± 0.004"),
+        (replace(view("b"), differences={8: (0.1, None)}), "E(8) = 0.1080 ± 0.0040"),
         (replace(view("b"), energies={}), "no stride"),
     ],
 )
 def test_words_say_no_more_than_the_errors_allow(other, said):
     first = view("original")
     assert said in headline(other, first, 8)
-    assert headline(first, first, 8) == "E(8) = 0.108 ± 0.004"
+    assert headline(first, first, 8) == "E(8) = 0.1080 ± 0.0040"
 
 
 def test_two_calls_give_the_same_pixels():

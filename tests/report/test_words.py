@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from helpers.findings import audit, comparison, dreams, headline
 
-from featvis.audit.verdicts import words
 from featvis.errors import FeatvisError
+from featvis.measure.estimates import words
 from featvis.report import dreams_html
 from featvis.report.words import command_of, comparison_command_of
 
