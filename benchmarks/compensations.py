@@ -20,6 +20,7 @@ from featvis.audit.record import expected_profile
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.files import write_text
+from featvis.gradients.compensations import attribution_named
 from featvis.measure.estimates import Estimate
 from featvis.models.specs import load_model
 
@@ -49,18 +50,17 @@ def main() -> None:
     model = load_model(arguments.model, arguments.weights, mean=mean, std=std)
     pictures = find_pictures([arguments.pictures])
     calibration, measured = pictures[::2], pictures[1::2]
-    profiles = {
-        method: expected_profile(audit_pictures(model, calibration, method=method))
-        for method in {method for method, compensation in ROWS if compensation == "equalise"}
-    }
     table = io.StringIO()
     writer = csv.writer(table)
     columns = [f"{kind}{period}" for period in PERIODS for kind in ("E", "error")]
     writer.writerow(["method", "compensation", "pictures", "seconds", *columns, "control3", "control3_error"])
     for method, compensation in ROWS:
+        attribution = attribution_named(method, compensation)
+        if attribution.lacks_profile:
+            raw = audit_pictures(model, calibration, attribution=attribution_named(method))
+            attribution = attribution.with_profile(expected_profile(raw))
         started = time.perf_counter()
-        profile = profiles.get(method) if compensation == "equalise" else None
-        result = audit_pictures(model, measured, method=method, compensation=compensation, profile=profile)
+        result = audit_pictures(model, measured, attribution=attribution)
         seconds = time.perf_counter() - started
         estimates = [result.energy[period] for period in PERIODS]
         numbers = [f"{value:.6f}" for estimate in (*estimates, result.controls[3]) for value in known(estimate)]

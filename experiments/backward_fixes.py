@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from featvis.audit.record import Audit, expected_profile
 from featvis.data.pictures import find_pictures
+from featvis.gradients.attributions import PLAIN, Attribution, SmoothGrad
+from featvis.gradients.compensations import Equalise, Jitter, LowPass
 from featvis.gradients.engine import GradientEngine
 from featvis.gradients.faithfulness import Faithfulness
 from featvis.measure.energy import CheckerboardEnergy, Energies
@@ -90,12 +92,11 @@ BACKWARD: dict[str, Callable[[nn.Module, Tensor | None, int], list[Change]]] = {
     "backward-even": backward_even,
     "backward-smooth-maxpool": backward_smooth_maxpool,
 }
-COMPENSATED = {
-    "vanilla": ("vanilla", "none"),
-    "equalise": ("vanilla", "equalise"),
-    "jitter 16": ("vanilla", "jitter"),
-    "smoothgrad": ("smoothgrad", "none"),
-    "low-pass": ("vanilla", "low-pass"),
+COMPENSATED: dict[str, Attribution] = {
+    "equalise": Equalise(),
+    "jitter 16": Jitter(),
+    "smoothgrad": SmoothGrad(),
+    "low-pass": LowPass(),
 }
 ROWS = (
     "vanilla", "backward-even", "backward-blur", "equalise", "jitter 16", "smoothgrad", "low-pass", "random order",
@@ -134,13 +135,14 @@ def attributions(model: Model, pictures: Tensor, row: str, wanted: Sequence[int]
         module = copy_module(model.module)
         if row in FIXES:
             FIXES[row](module, others, 0)
-        method, compensation = COMPENSATED.get(row, ("vanilla", "none"))
-        profile = profile_of(model, others) if compensation == "equalise" else None
+        attribution = COMPENSATED.get(row, PLAIN)
+        if attribution.lacks_profile:
+            attribution = attribution.with_profile(profile_of(model, others))
         engine = GradientEngine(module)
         engine(pictures[numbers[:1]])
         started = time.process_time()
         for some in batches(numbers):
-            found[some] = engine.attribution(pictures[some], method, compensation, profile, some)
+            found[some] = attribution(engine, pictures[some], some)
         seconds += time.process_time() - started
     return found, seconds / len(wanted)
 

@@ -23,8 +23,9 @@ from featvis.dream.activations import Activations
 from featvis.dream.objectives import parse_objective
 from featvis.dream.parameterisations import natural_noise
 from featvis.dream.render import CALIBRATION, noise_profile
+from featvis.gradients.attributions import Gradients
+from featvis.gradients.compensations import Equalise
 from featvis.gradients.draws import Draws
-from featvis.gradients.methods import Treatment, equalise
 from featvis.measure.energy import CheckerboardEnergy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
@@ -66,9 +67,9 @@ def gradient_of(model: Model, objective: str, example: Tensor) -> tuple[Callable
 def measured(gradients: list[Tensor], total_stride: int, profile: Tensor | None) -> CheckerboardEnergy:
     """Energies of gradients, divided by the root of a profile where there is one."""
     metric = CheckerboardEnergy(total_stride)
-    treatment = Treatment(total_stride, Draws(0, [0]), profile)
+    as_given = Gradients(lambda images: images, total_stride, Draws(0, [0]))
     for some in gradients:
-        metric.update(some if profile is None else equalise(lambda images: images, some, treatment))
+        metric.update(some if profile is None else Equalise(profile=profile).of(as_given, some))
     return metric
 
 

@@ -34,13 +34,13 @@ from torch.optim.swa_utils import update_bn
 from train_classifier import LOG, WEIGHTS, augment, normalise, read_split
 from zoo_audit import energies_of, rolled, some
 
-from featvis.audit.resume import weights_hash
 from featvis.measure.estimates import Estimate
 from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.models.model import Model
 from featvis.models.zoo import ZOO
 from featvis.plots import save_figure
 from featvis.predict.prediction import predict
+from featvis.tracing.hashes import weights_hash
 
 TABLE, FIGURE = RESULTS / "overlap_training.csv", DOCS / "overlap_training.png"
 TWINS, PERIOD, PICTURES, DRAWS = ("k3s2", "k4s2", "shortcut-1x1"), 8, 500, 3

@@ -31,7 +31,6 @@ from torch import Tensor
 from train_classifier import accuracy, read_split
 from train_gan import steps_and_seed
 
-from featvis.audit.resume import weights_hash
 from featvis.files import write_text
 from featvis.gan import measure_pictures, samples_of
 from featvis.gan.networks import conditioned, sample, with_random_weights
@@ -44,6 +43,7 @@ from featvis.models.specs import load_model
 from featvis.models.zoo import ZOO, Card
 from featvis.models.zoo.cards import FIGURES
 from featvis.predict.prediction import predict
+from featvis.tracing.hashes import weights_hash
 
 README = Path(__file__).parents[1] / "README.md"
 PICTURES, FEWER, SEEDS, BATCH = 1000, 250, 8, 125

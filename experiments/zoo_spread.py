@@ -25,11 +25,11 @@ from train_classifier import LOG, WEIGHTS, accuracy, read_split
 from train_gan import PAIRS, Duel, plain, steps_and_seed
 from zoo_audit import PERIODS, PICTURES, energies_of, rolled, some
 
-from featvis.audit.resume import weights_hash
 from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.models.model import Model
 from featvis.models.zoo import ZOO
 from featvis.models.zoo.classifiers import DOWNSAMPLING
+from featvis.tracing.hashes import weights_hash
 
 TABLE = RESULTS / "twins_spread.csv"
 COLUMNS = ("network", "seed", "training", "accuracy", "measured", "error", "hash")

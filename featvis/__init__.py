@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public names and the module that each lives in; imported on first use, so that `import featvis` loads no torch.
 _PUBLIC = {
@@ -15,21 +15,29 @@ _PUBLIC = {
     "Change": "repair.changes",
     "CheckerboardEnergy": "measure.energy",
     "Comparison": "audit.comparison",
+    "CycleSpinning": "gradients.compensations",
     "Dream": "dream.dreaming",
     "Energies": "measure.energy",
+    "Equalise": "gradients.compensations",
     "Estimate": "measure.estimates",
     "FIXES": "repair.surgery",
     "Faithfulness": "gradients.faithfulness",
     "FeatvisError": "errors",
     "Fix": "repair.surgery",
     "GradientEngine": "gradients.engine",
+    "InputXGradient": "gradients.attributions",
+    "IntegratedGradients": "gradients.attributions",
+    "Jitter": "gradients.compensations",
     "L2Pool1d": "repair.layers",
     "L2Pool2d": "repair.layers",
+    "Laplacian": "gradients.compensations",
+    "LowPass": "gradients.compensations",
     "MaxBlurPool1d": "repair.layers",
     "MaxBlurPool2d": "repair.layers",
     "Model": "models.model",
     "ResizeConv1d": "repair.layers",
     "ResizeConv2d": "repair.layers",
+    "SmoothGrad": "gradients.attributions",
     "SmoothHold1d": "repair.layers",
     "SmoothHold2d": "repair.layers",
     "SmoothingDeconv1d": "repair.layers",
@@ -38,6 +46,7 @@ _PUBLIC = {
     "SubPixelConv2d": "repair.layers",
     "UnshuffleConv1d": "repair.layers",
     "UnshuffleConv2d": "repair.layers",
+    "Vanilla": "gradients.attributions",
     "Variant": "audit.variants",
     "ZOO": "models.zoo",
     "audit_discriminator": "gan",

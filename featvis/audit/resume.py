@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from featvis.audit.distributed import Group
 from featvis.errors import FeatvisError
@@ -217,22 +217,6 @@ def keep_merged(state: State, folder: Path) -> None:
     for path in _files(folder):
         if path != _file(folder, 0):
             path.unlink()
-
-
-def tensor_hash(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's shape, type and values, 16 hexadecimal digits."""
-    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers by name, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {tensor_hash(value)}".encode())
-    return digest.hexdigest()[:16]
 
 
 def pictures_hash(paths: Sequence[Path]) -> str:

@@ -14,20 +14,20 @@ from featvis.audit.distributed import Group
 from featvis.audit.loading import Loader
 from featvis.audit.memory import ENOUGH, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
 from featvis.audit.record import Audit, check_gradients
-from featvis.audit.resume import Kept, State, pictures_hash, tensor_hash, weights_hash
+from featvis.audit.resume import Kept, State, pictures_hash
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import Energies
 from featvis.models.model import Model
+from featvis.tracing.hashes import weights_hash
 
 
 def audit_pictures(
     model: Model,
     paths: Sequence[Path],
     score: str = "top",
-    method: str = "vanilla",
-    compensation: str = "none",
-    profile: Tensor | None = None,
+    attribution: Attribution = PLAIN,
     batch_size: int | None = 8,
     seed: int = 0,
     skip_bad: bool = False,
@@ -44,9 +44,9 @@ def audit_pictures(
 ) -> Audit:
     """Measure the checkerboard in a model's gradients at pictures, in one pass and constant memory.
 
-    paths: picture files, as `find_pictures` gives them. profile: (P, P), for `equalise`. batch_size: None for what fits into memory.
-    workers: processes that read pictures ahead. until_error: stop once the standard error of E(total stride) is this small. folder: where
-    what is done is kept, every save_every batches; resume: go on with what is kept there. group: the processes that share the
+    paths: picture files, as `find_pictures` gives them. attribution: what is made of the gradients. batch_size: None for what fits into
+    memory. workers: processes that read pictures ahead. until_error: stop once the standard error of E(total stride) is this small. folder:
+    where what is done is kept, every save_every batches; resume: go on with what is kept there. group: the processes that share the
     pictures, all of which return the same Audit. progress is called with the pictures done so far, watch with the energies of this
     process every ten batches, stop after each batch: where it says so the run ends, with what is done kept.
 
@@ -62,9 +62,7 @@ def audit_pictures(
         **model.settings(),
         "weights_hash": weights_hash(model.module),
         "score": score,
-        "method": method,
-        "compensation": compensation,
-        "profile": None if profile is None else tensor_hash(profile),
+        **attribution.settings(),
         "seed": seed,
         "skip_bad": skip_bad,
     }
@@ -78,15 +76,15 @@ def audit_pictures(
     halving = Halving()
 
     def attribute(images: Tensor, numbers: list[int]) -> Tensor:
-        return engine.attribution(images, method, compensation, profile, numbers)
+        return attribution(engine, images, numbers)
 
     rounds = -(-len(left) // (batch_size * group.size))
     started = len(paths) - len(left)
     for number, (images, numbers, names) in enumerate(loader.rounds(rounds), start=1):
         if numbers:
-            attributions = halving(attribute, images, numbers)
-            check_gradients(attributions, names, score)
-            state.metric_of(engine.total_stride).update(attributions, numbers)
+            gradients = halving(attribute, images, numbers)
+            check_gradients(gradients, names, score)
+            state.metric_of(engine.total_stride).update(gradients, numbers)
         state.take(loader.tried, loader.skipped, loader.notes)
         progress(min(started + number * batch_size * group.size, len(paths)))
         if stop():

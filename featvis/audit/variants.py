@@ -22,13 +22,14 @@ from featvis.audit.costs import peak_memory, timed
 from featvis.audit.drift import Moments, OutputDrift, classes_of, random_crops, shift_consistency
 from featvis.audit.loading import Loader
 from featvis.audit.record import Audit, check_gradients
-from featvis.audit.resume import weights_hash
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import CheckerboardEnergy
 from featvis.models.model import Model
 from featvis.repair.surgery import FIXES, operate
+from featvis.tracing.hashes import weights_hash
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.refusals import refusals
 
@@ -49,15 +50,13 @@ Watch = Callable[[str, Tensor, Tensor, int], None]
 
 @dataclass(frozen=True)
 class Variant:
-    """A network and how its gradient is taken and treated.
+    """A network and what is made of its gradients.
 
-    profile: (P, P), for `equalise`. kind, changed: what fixes did, see Row. notes: what a user should know.
+    kind, changed: what fixes did, see Row. notes: what a user should know.
     """
 
     model: Model
-    method: str = "vanilla"
-    compensation: str = "none"
-    profile: Tensor | None = None
+    attribution: Attribution = PLAIN
     kind: str = ""
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -206,10 +205,8 @@ class _Run:
 
     def attribution(self, images: Tensor, numbers: Sequence[int], chosen: Tensor | None) -> Tensor:
         """The variant's attribution of a batch; what each picture of it took is noted under the batch's size."""
-        method, compensation, profile = self.variant.method, self.variant.compensation, self.variant.profile
-        attributions, seconds = timed(
-            lambda: self.engine.attribution(images, method, compensation, profile, numbers, chosen), images.device
-        )
+        attribute = partial(self.variant.attribution, self.engine, images, numbers, chosen)
+        attributions, seconds = timed(attribute, images.device)
         self.milliseconds[len(images)].append(1000 * seconds / len(images))
         return attributions
 
@@ -218,8 +215,7 @@ class _Run:
         settings = {
             **variant.model.settings(),
             "score": self.engine.score.text,
-            "method": variant.method,
-            "compensation": variant.compensation,
+            **variant.attribution.settings(),
             "seed": self.engine.seed,
             "prepared": self.engine.prepared,
         }
@@ -274,12 +270,7 @@ def _take_costs(runs: Sequence[_Run], images: Tensor, numbers: Sequence[int], ch
         for run in runs:
             run.attribution(images, numbers, chosen)
     for run in runs:
-        variant = run.variant
-        run.memory = peak_memory(
-            partial(
-                run.engine.attribution, images, variant.method, variant.compensation, variant.profile, numbers, chosen
-            )
-        )
+        run.memory = peak_memory(partial(run.variant.attribution, run.engine, images, numbers, chosen))
 
 
 def _wider(model: Model) -> Model:

@@ -6,13 +6,13 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featvis.commands.options import (
     BatchSize,
+    attribution_from,
     check_writable,
     gradient_options,
     model_from,
@@ -27,7 +27,6 @@ from featvis.errors import FeatvisError
 if TYPE_CHECKING:
     from featvis.audit.record import Audit
     from featvis.measure.energy import Energies
-    from featvis.models.model import Model
 
 
 @click.command()
@@ -78,11 +77,10 @@ def audit(
         if group.size > 1 and options["device"] == "auto":
             options["device"] = group.device
         model = model_from(options)
-        profile = profile_from(options)
-        options["compensation"] = options.pop("compensate")
+        attribution = attribution_from(options)
         with audit_bar(len(paths), shown=group.leads) as (progress, watch):
             result = audit_pictures(
-                model, paths, profile=profile, group=group, progress=progress, watch=watch, stop=stop, **options
+                model, paths, attribution=attribution, group=group, progress=progress, watch=watch, stop=stop, **options
             )
     if not group.leads:
         return
@@ -95,17 +93,14 @@ def audit(
     if profile_path:
         save_profile(result, profile_path)
     if html_path:
-        _write_page(html_path, result, model, paths, command_line(context))
+        from featvis.report import picture_views, write_report
+
+        views = picture_views(model, paths, result, attribution)
+        write_report(html_path, result, pictures=views, command=command_line(context))
     print_audit(result, model.spec)
     if result.culprits:
         print_culprits(result)
     _judge(context, result, fail_above, before)
-
-
-def _write_page(path: str, result: Audit, model: Model, paths: list[Path], command: str) -> None:
-    from featvis.report import picture_views, write_report
-
-    write_report(path, result, pictures=picture_views(model, paths, result), command=command)
 
 
 def _read_audit(path: str) -> Audit:
@@ -172,14 +167,6 @@ def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], 
                 bar.update(task, description=f"E({energies.total_stride}) = {estimate}")
 
         yield progress, watch
-
-
-def profile_from(options: dict[str, Any]) -> Any:
-    """The measured profile that --profile names, taken out of the options; None where it names none."""
-    from featvis.audit.record import load_profile
-
-    path = options.pop("profile")
-    return None if path is None else load_profile(path)[0]
 
 
 def print_audit(result: Audit, name: str) -> None:

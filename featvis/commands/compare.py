@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.audit import profile_from
 from featvis.commands.comparison_table import print_comparison, score_words
 from featvis.commands.gathered import Gathered
 from featvis.commands.options import (
+    COMPENSATION,
+    METHOD,
     Registry,
     check_writable,
     model_from,
     network_options,
     pictures_from,
     progress_bar,
+    with_profile,
 )
 from featvis.commands.report import command_line
 from featvis.errors import FeatvisError
@@ -58,14 +60,14 @@ class Chain(Registry):
     "--method",
     "methods",
     multiple=True,
-    type=Registry("featvis.gradients.methods", "METHODS"),
+    type=METHOD,
     help="A variant with this attribution.",
 )
 @click.option(
     "--compensate",
     "compensations",
     multiple=True,
-    type=Registry("featvis.gradients.methods", "COMPENSATIONS"),
+    type=COMPENSATION,
     help="A variant whose gradient is treated.",
 )
 @click.option(
@@ -201,7 +203,7 @@ def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Compari
     others = {name: options.pop(name) for name in ("fixes", "methods", "compensations", "also", "labels", "calibrate")}
     preprocessing = {name: options[name] for name in ("mean", "std", "size", "channels", "device")}
     model = model_from(options)
-    others |= {"seed": seed, "profile": profile_from(options), "preprocessing": preprocessing}
+    others |= {"seed": seed, "profile": options["profile"], "preprocessing": preprocessing}
     variants, paths = variants_from(model, paths, others, skip_bad)
     classes = None if others["labels"] is None else known_classes(paths, model.labels, others["labels"])
     sketches, gathered = None, None
@@ -261,12 +263,13 @@ def variants_from(
     for name, variant in fixed.items():
         notes = (*variant.notes, note) if "backward" in variant.kind else variant.notes
         variants[name] = replace(variant, notes=notes)
-    for name in dict.fromkeys(others["methods"]):
-        if name != "vanilla":
-            variants[name] = Variant(model, method=name)
-    for name in dict.fromkeys(others["compensations"]):
+    for method in others["methods"]:
+        if method.text != "vanilla":
+            variants[method.text] = Variant(model, method)
+    for compensation in others["compensations"]:
+        name = compensation.settings()["compensation"]
         if name != "none":
-            variants[name] = Variant(model, compensation=name, profile=others["profile"])
+            variants[name] = Variant(model, with_profile(compensation, others["profile"]))
     for name in others["also"]:
         spec, _, weights = name.partition("=")
         other = load_model(spec, weights or None, others["seed"], **others["preprocessing"])

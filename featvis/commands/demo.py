@@ -22,6 +22,8 @@ def demo(out: str) -> None:
     from featvis.commands.audit import print_audit
     from featvis.commands.grad import view_of
     from featvis.files import make_folder, write_text
+    from featvis.gradients.attributions import PLAIN
+    from featvis.gradients.compensations import Jitter
     from featvis.gradients.engine import GradientEngine
     from featvis.models.specs import load_model
     from featvis.models.zoo import PHOTOGRAPH
@@ -41,9 +43,9 @@ def demo(out: str) -> None:
         pages[title] = write_report(folder / f"{title}.html", result, pictures=views_of_page, command="featvis demo")
         _, pixels = model.load(PHOTOGRAPH)
         engine = GradientEngine(model)
-        for addition, compensation in (("", "none"), (", jitter", "jitter")):
-            attribution = engine.attribution(model.normalise(pixels[None]), compensation=compensation)
-            views.append(view_of(title + addition, attribution, engine.total_stride))
+        for addition, attribution in (("", PLAIN), (", jitter", Jitter())):
+            gradients = attribution(engine, model.normalise(pixels[None]))
+            views.append(view_of(title + addition, gradients, engine.total_stride))
     shown = pixels.permute(1, 2, 0).numpy()
     caption = "The same architecture before and after training on CIFAR-10, three 3x3 stride-2 layers. Jitter: mean of 16 shifts."
     figure = gradient_figure(shown, views, "The gradient of a classifier's top logit at a photograph", caption)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import Registry, check_writable, model_from, model_options
+from featvis.commands.options import COMPENSATION, Registry, check_writable, model_from, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
@@ -86,10 +86,10 @@ GIF_FRAMES = 40
 @click.option(
     "--compensate",
     "compensation",
-    type=Registry("featvis.dream.ascent", "COMPENSATIONS"),
+    type=COMPENSATION,
     default="none",
     show_default=True,
-    help="How each step's gradient is treated.",
+    help="How each step's gradient is treated; jitter:shifts=32 sets a parameter.",
 )
 @click.option(
     "--fix",
@@ -112,7 +112,7 @@ def dream(
 
     record = str(Path(out).with_suffix(".json"))
     _check_names(out, gif, compare)
-    if compare and options["compensation"] != "none":
+    if compare and options["compensation"].settings()["compensation"] != "none":
         raise FeatvisError("--compare shows what compensations do by itself; leave --compensate out")
     check_writable(out, record, gif, html_path)
     sized = options["size"] is not None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.audit import profile_from
-from featvis.commands.options import gradient_options, model_from, model_options, pictures_from
+from featvis.commands.options import attribution_from, gradient_options, model_from, model_options, pictures_from
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from featvis.gradients.attributions import Attribution
     from featvis.plots import GradientView
 
 
@@ -28,18 +28,15 @@ def grad(out: str, **options: Any) -> None:
     paths = pictures_from(options)
     folder = make_folder(out)
     model = model_from(options)
-    profile = profile_from(options)
-    draw_gradients(model, paths, folder, profile, **options)
+    draw_gradients(model, paths, folder, attribution_from(options), **options)
 
 
 def draw_gradients(
     model: Any,
     paths: list[Path],
     folder: Path,
-    profile: Tensor | None,
+    attribution: Attribution,
     score: str,
-    method: str,
-    compensate: str,
     seed: int,
     skip_bad: bool,
 ) -> None:
@@ -49,11 +46,13 @@ def draw_gradients(
     from featvis.audit.record import check_gradients
     from featvis.errors import FeatvisError
     from featvis.files import write_atomically
+    from featvis.gradients.attributions import PLAIN
     from featvis.gradients.engine import GradientEngine
     from featvis.measure.estimates import Estimate, words
     from featvis.plots import gradient_figure, save_figure
 
     engine = GradientEngine(model, score, seed)
+    versions = {"gradient": PLAIN} if attribution == PLAIN else {"gradient": PLAIN, str(attribution): attribution}
     finished = 0
     skipped: list[str] = []
     # A picture that is read from the folder is not written over.
@@ -67,27 +66,19 @@ def draw_gradients(
             skipped.append(str(error))
             continue
         images = model.normalise(pixels.unsqueeze(0))
-        rows = [("gradient", "vanilla", "none")]
-        if (method, compensate) != ("vanilla", "none"):
-            rows.append(
-                (
-                    " + ".join(part for part in (method, compensate) if part not in ("vanilla", "none")),
-                    method,
-                    compensate,
-                )
-            )
         views, arrays = [], {}
-        for title, its_method, its_compensation in rows:
-            attribution = engine.attribution(images, its_method, its_compensation, profile, [number])
-            check_gradients(attribution, [path.name], score)
-            views.append(view_of(title, attribution, engine.total_stride))
-            arrays[title] = attribution[0].cpu().numpy()
+        for title, version in versions.items():
+            gradients = version(engine, images, [number])
+            check_gradients(gradients, [path.name], score)
+            views.append(view_of(title, gradients, engine.total_stride))
+            arrays[title] = gradients[0].cpu().numpy()
         name = _free_name(path.stem, taken)
         taken.append(name)
         shown = pixels.permute(1, 2, 0).squeeze(2).numpy()
         figure = gradient_figure(shown, views, f"{path.name}, score {score}", f"{model.spec}, weights {model.weights}")
         save_figure(figure, folder / f"{name}.png")
-        settings = {"score": score, "total_stride": engine.total_stride, "method": method, "compensation": compensate}
+        names = {name: attribution.settings()[name] for name in ("method", "compensation")}
+        settings = {"score": score, "total_stride": engine.total_stride, **names}
         saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": shown, **settings}
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
         finished += 1

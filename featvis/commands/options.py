@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
+    from featvis.gradients.attributions import Attribution
     from featvis.models.model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,6 +40,26 @@ class Registry(click.Choice):
         )
         assert isinstance(literal, ast.Dict)
         super().__init__([key.value for key in literal.keys if isinstance(key, ast.Constant)])
+
+
+class Attributions(Registry):
+    """A key of a registry of attributions, with parameters as in smoothgrad:samples=50,noise=.1; several joined by +. Gives the object."""
+
+    def __init__(self, what: str, module: str, name: str) -> None:
+        super().__init__(module, name)
+        self.what, self.module, self.registry = what, module, name
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        for part in value.split("+"):
+            super().convert(part.partition(":")[0], parameter, context)
+        from featvis.gradients.attributions import named
+
+        try:
+            return named(getattr(importlib.import_module(self.module), self.registry), self.what, value)
+        except FeatvisError as error:
+            self.fail(str(error), parameter, context)
 
 
 class Numbers(click.ParamType):
@@ -77,6 +99,10 @@ class BatchSize(click.ParamType):
         if not str(value).isdecimal() or int(value) < 1:
             self.fail(f"{value!r} is not a batch size; give a number from 1 on, or auto", parameter, context)
         return int(value)
+
+
+METHOD = Attributions("method", "featvis.gradients.attributions", "METHODS")
+COMPENSATION = Attributions("compensation", "featvis.gradients.compensations", "COMPENSATIONS")
 
 
 def model_options(command: Command) -> Command:
@@ -122,17 +148,17 @@ def gradient_options(command: Command) -> Command:
             ),
             click.option(
                 "--method",
-                type=Registry("featvis.gradients.methods", "METHODS"),
+                type=METHOD,
                 default="vanilla",
                 show_default=True,
-                help="How the gradient becomes an attribution.",
+                help="How the gradient becomes an attribution; smoothgrad:samples=50,noise=.1 sets parameters.",
             ),
             click.option(
                 "--compensate",
-                type=Registry("featvis.gradients.methods", "COMPENSATIONS"),
+                type=COMPENSATION,
                 default="none",
                 show_default=True,
-                help="How the attribution is treated.",
+                help="How the attribution is treated; jitter:shifts=32 sets a parameter.",
             ),
             click.option("--profile", type=click.Path(), help="A profile of `audit --save-profile`, for equalise."),
             click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures."),
@@ -149,6 +175,18 @@ def model_from(options: dict[str, Any]) -> Model:
 
     names = ("weights", "mean", "std", "size", "channels", "device")
     return load_model(options.pop("spec"), seed=options["seed"], **{name: options.pop(name) for name in names})
+
+
+def attribution_from(options: dict[str, Any]) -> Attribution:
+    """The attribution of a command's options, with the profile that they name, which are taken out of them."""
+    return with_profile(options.pop("compensate").around(options.pop("method")), options.pop("profile"))
+
+
+def with_profile(attribution: Attribution, path: str | None) -> Attribution:
+    """The same with the measured profile in a file, where it needs one."""
+    from featvis.audit.record import load_profile
+
+    return attribution if path is None else attribution.with_profile(load_profile(path)[0])
 
 
 def pictures_from(options: dict[str, Any]) -> list[Path]:

@@ -71,12 +71,14 @@ def command_line(context: click.Context) -> str:
             parts += [value] if isinstance(value, str) else value
             continue
         for one in value if parameter.multiple else [value]:
-            parts += [parameter.opts[0], *([] if one is True else [_option_text(one)])]
+            parts += [parameter.opts[0], *([] if one is True else [_option_text(one, parameter.opts[0])])]
     return shlex.join(parts)
 
 
-def _option_text(value: object) -> str:
+def _option_text(value: Any, option: str) -> str:
     """A value as the options that convert it read it: sizes of whole numbers with x, other numbers with commas, None for auto."""
+    if option in ("--method", "--compensate"):
+        return value.settings()["method" if option == "--method" else "compensation"]
     if isinstance(value, tuple):
         return ("x" if all(isinstance(part, int) for part in value) else ",").join(map(str, value))
     return "auto" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""How a picture climbs: what is done with the gradient at the network's input, the step that follows, and its random numbers."""
+"""How a picture climbs: the step that follows a gradient, how its length changes, and its random numbers."""
 
 from __future__ import annotations
 
@@ -11,74 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from featvis.gradients.methods import Gradient, Treatment, cycle_spinning, equalise, jitter, low_pass, uncompensated
-
-LEVELS = 4
-"""Bands of the Laplacian pyramid above its rest, as in Google's DeepDream notebook."""
-
-SMALLEST = 1e-10
-"""Nothing is divided by less than this: a gradient of zeros stays one."""
-
-
-def laplacian(attribute: Gradient, images: Tensor, treatment: Treatment) -> Tensor:
-    """The gradient with each band of its Laplacian pyramid brought to a root mean square of 1.
-
-    Google's DeepDream notebook (`lap_normalize`): a binomial kernel of five, steps of two, four bands and the rest. What is finest no
-    longer outweighs what is coarse, so this lowers a checkerboard with everything of its wavelengths.
-    """
-    # Squares of a gradient as small as random weights give would underflow.
-    rest = _largest_one(attribute(images), (1, 2, 3))
-    levels = max(0, min(LEVELS, int(math.log2(min(rest.shape[-2:]))) - 1))
-    bands = []
-    for _ in range(levels):
-        coarse = F.conv2d(rest, _binomial(rest), stride=2, padding=2, groups=rest.shape[1])
-        bands.append(rest - _grown(coarse, rest))
-        rest = coarse
-    rest = _evened(rest)
-    for band in reversed(bands):
-        rest = _grown(rest, band) + _evened(band)
-    return rest
-
-
-def _largest_one(gradient: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The gradient over its largest absolute value along these axes; zeros stay zeros."""
-    return gradient / gradient.abs().amax(axes, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
-
-
-def _binomial(like: Tensor) -> Tensor:
-    taps = like.new_tensor([1, 4, 6, 4, 1]) / 16
-    return torch.outer(taps, taps).expand(like.shape[1], 1, 5, 5)
-
-
-def _grown(coarse: Tensor, like: Tensor) -> Tensor:
-    """Twice the size, as large as `like`."""
-    rows, columns = (side - (2 * length - 1) for side, length in zip(like.shape[2:], coarse.shape[2:], strict=True))
-    kernel = 4 * _binomial(coarse)
-    return F.conv_transpose2d(
-        coarse, kernel, stride=2, padding=2, output_padding=(rows, columns), groups=coarse.shape[1]
-    )
-
-
-def _evened(band: Tensor) -> Tensor:
-    return band / band.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(SMALLEST)
-
-
-COMPENSATIONS: dict[str, Callable[[Gradient, Tensor, Treatment], Tensor]] = {
-    "none": uncompensated,
-    "jitter": jitter,
-    "cycle-spinning": cycle_spinning,
-    "low-pass": low_pass,
-    "equalise": equalise,
-    "laplacian": laplacian,
-}
-"""What is done with the gradient of each step: those of `featvis.gradients.methods`, and Laplacian-pyramid normalisation.
-
-`jitter` takes 16 gradients a step and `cycle-spinning` one for each place in the period. DeepDream's own jitter, a new shift for each
-step, costs nothing and is `dream(jitter=...)`.
-"""
+from featvis.gradients.compensations import SMALLEST, largest_one
 
 
 class NormalisedAscent(torch.optim.Optimizer):
@@ -101,7 +36,7 @@ class NormalisedAscent(torch.optim.Optimizer):
             for group in self.param_groups:
                 for value in group["params"]:
                     if value.grad is not None:
-                        gradient = _largest_one(value.grad, tuple(range(value.ndim)))
+                        gradient = largest_one(value.grad, tuple(range(value.ndim)))
                         value -= group["lr"] * gradient / self.measure(gradient).clamp_min(SMALLEST)
         return loss
 

@@ -74,7 +74,7 @@ def dream(
         "objective": render.text,
         "layers": [layer or "labels" for layer in render.activations.layers],
         "prepared": render.activations.prepared,
-        "total_stride": render.treatment.total_stride,
+        "total_stride": render.total_stride,
         "steps_done": len(render.history),
         "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
     }
@@ -82,7 +82,7 @@ def dream(
         picture=_on_host(picture).clamp(0, 1),
         gradient=_on_host(-gradient),
         history=tuple(torch.stack(render.history).tolist()),
-        total_stride=render.treatment.total_stride,
+        total_stride=render.total_stride,
         settings=settings,
         notes=tuple(dict.fromkeys((*render.model.notes, *notes, *render.notes))),
         frames=tuple(_on_host(resized(frame, picture.shape[2:])).clamp(0, 1) for frame in render.frames),

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from featvis.dream.activations import PRECISIONS
-from featvis.dream.ascent import ASCENTS, COMPENSATIONS, SCHEDULES
+from featvis.dream.ascent import ASCENTS, SCHEDULES
 from featvis.dream.parameterisations import PARAMETERISATIONS
 from featvis.dream.transforms import Transform, standard
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import Attribution, named
+from featvis.gradients.compensations import COMPENSATIONS
 
 STEPS_OF_AN_OCTAVE, STEPS_FROM_NOISE = 10, 512
 """Google's DeepDream notebook, and Lucent's threshold, which is shared among the octaves where there are several."""
@@ -30,7 +32,8 @@ class Recipe:
     pixels of the random circular shift of each step, along each axis and to both sides, undone after it. transforms: Lucent's or
     featvis's, in order, usually none for a photograph and Lucent's standard ones in one resampling for noise. ascent: a key of
     ASCENTS, or a function from values to an optimiser, usually "mean-absolute" or "adam"; rate: its rate; schedule: a key of
-    SCHEDULES, over each octave. compensation: a key of COMPENSATIONS. precision, prepare: see `Activations`. seed: of every random
+    SCHEDULES, over each octave. compensation: an attribution, such as Jitter(), or the
+    name of one of COMPENSATIONS, of each step's gradient. precision, prepare: see `Activations`. seed: of every random
     draw. frames_every: steps between frames, 0 for none.
     """
 
@@ -44,7 +47,7 @@ class Recipe:
     ascent: str | Callable[[list[Tensor]], torch.optim.Optimizer] | None = None
     rate: float | None = None
     schedule: str = "constant"
-    compensation: str = "none"
+    compensation: Attribution | str = "none"
     precision: str | None = None
     prepare: bool = True
     seed: int = 0
@@ -62,16 +65,22 @@ class Recipe:
             transforms=self.transforms if self.transforms is not None else [] if from_photograph else [standard()],
             ascent=ascent,
             rate=self.rate if self.rate is not None else usual,
+            compensation=self.treatment,
         )
         recipe._check()
         return recipe
+
+    @property
+    def treatment(self) -> Attribution:
+        """What is made of each step's gradient. Raises FeatvisError for an unknown name."""
+        given = self.compensation
+        return named(COMPENSATIONS, "compensation", given) if isinstance(given, str) else given
 
     def _check(self) -> None:
         for name, known in (
             ("param", PARAMETERISATIONS),
             ("ascent", ASCENTS),
             ("schedule", SCHEDULES),
-            ("compensation", COMPENSATIONS),
             ("precision", PRECISIONS),
         ):
             value = getattr(self, name)
@@ -118,6 +127,7 @@ class Recipe:
         plain: dict[str, Any] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
+            value = value.settings()["compensation"] if isinstance(value, Attribution) else value
             plain[entry.name] = value if isinstance(value, int | float | str | None) else _described(value)
         return plain
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -13,13 +12,13 @@ from torch import Tensor
 
 from featvis.audit.record import Audit, expected_profile
 from featvis.dream.activations import Activations, Objective
-from featvis.dream.ascent import COMPENSATIONS, SCHEDULES
+from featvis.dream.ascent import SCHEDULES
 from featvis.dream.parameterisations import PARAMETERISATIONS, Parameterisation, adopted, natural_noise
 from featvis.dream.recipe import Recipe
 from featvis.dream.transforms import roll
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import Attribution, Gradients
 from featvis.gradients.draws import Draws
-from featvis.gradients.methods import Gradient, Treatment
 from featvis.measure.energy import CheckerboardEnergy
 from featvis.models.model import Model
 
@@ -67,7 +66,8 @@ class Render:
         )
         self.notes += self.activations.notes
         self.sizes = self._octave_sizes(example)
-        self.treatment = self._treatment(example)
+        self.draws = Draws(recipe.seed, range(len(example)))
+        self.compensation = self._compensation(example)
 
     def run(self) -> tuple[Tensor, Tensor]:
         """All octaves: the picture, (B, C, H, W), and its last gradient."""
@@ -151,7 +151,7 @@ class Render:
             passes.append((loss, direct))
             return gradient
 
-        treated = COMPENSATIONS[self.recipe.compensation](at_input, shown.detach(), self.treatment)
+        treated = self.compensation.of(Gradients(at_input, self.total_stride, self.draws), shown.detach())
         (gradient,) = torch.autograd.grad(shown, canvas, treated)
         losses, direct = zip(*passes, strict=True)
         gradient = gradient + sum(direct) / len(passes)
@@ -235,24 +235,28 @@ class Render:
             )
         return sizes
 
-    def _treatment(self, example: Tensor) -> Treatment:
-        """What the compensation needs to know; measures the profile of `equalise` at noise."""
-        stride = self.activations.total_stride
-        if stride is None:
-            if self.recipe.compensation in ("jitter", "cycle-spinning", "equalise"):
+    @property
+    def total_stride(self) -> int:
+        """Of all that the objective reads; 1 where it is not known."""
+        return self.activations.total_stride or 1
+
+    def _compensation(self, example: Tensor) -> Attribution:
+        """The compensation that was asked for; measures the profile that it lacks at noise."""
+        compensation = self.recipe.treatment
+        if self.activations.total_stride is None:
+            if any(part.needs_period for part in compensation.parts):
                 raise FeatvisError(
-                    f"{self.recipe.compensation} needs the total stride, which is not known at this size; give a larger one"
+                    f"{compensation} needs the total stride, which is not known at this size; give a larger one"
                 )
             self.notes.append("the total stride is not known, as the network cannot be traced at this size")
-        treatment = Treatment(stride or 1, Draws(self.recipe.seed, range(len(example))))
-        if self.recipe.compensation != "equalise":
-            return treatment
+        if not compensation.lacks_profile:
+            return compensation
         shape = self._fit(example).shape
         for contrast in (FAINT, STRONG):
             noises = (self._noise(shape, number, contrast) for number in range(CALIBRATION))
-            profile = noise_profile(self._gradient_at, noises, treatment.total_stride)
+            profile = noise_profile(self._gradient_at, noises, self.total_stride)
             if profile is not None:
-                return replace(treatment, profile=profile)
+                return compensation.with_profile(profile)
         raise FeatvisError(
             f"equalise finds no gradient of the objective {self.text!r} at noise, from which to take its profile; "
             "give another compensation, or jitter"
@@ -306,7 +310,7 @@ class Render:
         )
 
 
-def noise_profile(gradient: Gradient, noises: Iterable[Tensor], total_stride: int) -> Tensor | None:
+def noise_profile(gradient: Callable[[Tensor], Tensor], noises: Iterable[Tensor], total_stride: int) -> Tensor | None:
     """The phase profile that `equalise` divides by, (P, P), from gradients at noise.
 
     None where fewer than half of the pictures have a gradient.

@@ -19,6 +19,7 @@ from featvis.errors import FeatvisError
 from featvis.gan.networks import PREFIX, conditioned, outputs_of, without_sigmoid
 from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
 from featvis.gan.pictures import lively
+from featvis.gradients.attributions import PLAIN
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import Estimate
@@ -324,8 +325,7 @@ def _audit_source(
     settings = {
         **model.settings(),
         "score": _inner(score),
-        "method": "vanilla",
-        "compensation": "none",
+        **PLAIN.settings(),
         "batch_size": batch_size,
         "seed": seed,
         "source": name,

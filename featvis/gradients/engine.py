@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
-from featvis.gradients.methods import COMPENSATIONS, METHODS, Treatment
 from featvis.gradients.scores import Score
 from featvis.models.model import Model
 from featvis.tracing.folding import prepare_network
@@ -64,36 +64,11 @@ class GradientEngine:
     def __call__(self, images: Tensor, indices: Sequence[int] | None = None) -> Tensor:
         """Gradients of a batch: (B, C, H, W) to the same shape. indices: the pictures' numbers in the whole set."""
         draws = Draws(self.seed, range(len(images)) if indices is None else indices)
-        images = self._admit(images, draws)
-        return self._gradient(self._ready, images, None, draws)[0]
+        return self.gradient(self.admitted(images, draws), None, draws)
 
-    def attribution(
-        self,
-        images: Tensor,
-        method: str = "vanilla",
-        compensation: str = "none",
-        profile: Tensor | None = None,
-        indices: Sequence[int] | None = None,
-        chosen: Tensor | None = None,
-    ) -> Tensor:
-        """A method's attribution of a batch, compensated: (B, C, H, W) to the same shape.
-
-        method, compensation: names in METHODS and COMPENSATIONS. profile: (P, P), what `equalise` divides by. chosen: (B, 1), the
-        classes that the score `top` takes instead of this network's own.
-        """
-        draws = Draws(self.seed, range(len(images)) if indices is None else indices)
-        images = self._admit(images, draws)
-        if chosen is None and (method, compensation) not in _ONE_PASS:
-            chosen = self.chosen(images)
-
-        def gradient(batch: Tensor) -> Tensor:
-            return self._gradient(self._ready, batch, chosen, draws)[0]
-
-        def attribute(batch: Tensor) -> Tensor:
-            return _named(METHODS, "method", method)(gradient, batch, draws)
-
-        treatment = Treatment(self.total_stride, draws, profile)
-        return _named(COMPENSATIONS, "compensation", compensation)(attribute, images, treatment)
+    def gradient(self, images: Tensor, chosen: Tensor | None, draws: Draws) -> Tensor:
+        """Gradients of pictures that were admitted, at the classes that were chosen, (B, 1), where the score is `top`."""
+        return self._gradient(self._ready, images, chosen, draws)[0]
 
     def chosen(self, images: Tensor) -> Tensor | None:
         """The class of each picture's top logit, (B, 1), where the score asks for it."""
@@ -131,7 +106,7 @@ class GradientEngine:
         assert self._network is not None
         return self._network
 
-    def _admit(self, images: Tensor, draws: Draws) -> Tensor:
+    def admitted(self, images: Tensor, draws: Draws) -> Tensor:
         """The images on the network's device and in its precision; prepares on the first batch."""
         if images.ndim not in (3, 4) or 0 in images.shape:
             raise FeatvisError(
@@ -250,33 +225,17 @@ def _difference(gradient: Tensor, reference: Tensor) -> float:
     return distance / norm if norm > 0 else (0.0 if distance == 0 else math.inf)
 
 
-_ONE_PASS = {
-    (method, compensation)
-    for method in ("vanilla", "input-x-gradient")
-    for compensation in ("none", "low-pass", "equalise")
-}
-
-
-def _named(registry: dict[str, Callable[..., Tensor]], what: str, name: str) -> Callable[..., Tensor]:
-    if name not in registry:
-        raise FeatvisError(f"no {what} {name!r}; known: {', '.join(registry)}")
-    return registry[name]
-
-
 def input_gradient(
     model: Model | nn.Module,
     images: Tensor,
     score: str = "top",
-    method: str = "vanilla",
-    compensation: str = "none",
-    profile: Tensor | None = None,
+    attribution: Attribution = PLAIN,
     seed: int = 0,
 ) -> Tensor:
     """d score / d pixels of each picture, signed; leaves model and images as they were.
 
     images: (B, C, H, W), prepared as the network expects, or (B, C, L). Returns the same shape. score: `top`, a class index or label,
-    `layer:channel`, `seeds` or `seeds:layer` (a map with random signs, for claims about the architecture). For many batches,
-    make one GradientEngine. Raises FeatvisError as it does.
+    `layer:channel`, `seeds` or `seeds:layer` (a map with random signs, for claims about the architecture). attribution: what is made of
+    it, such as Jitter(SmoothGrad()). For many batches, make one GradientEngine. Raises FeatvisError as it does.
     """
-    engine = GradientEngine(model, score, seed, prepare=False)
-    return engine.attribution(images, method, compensation, profile)
+    return attribution(GradientEngine(model, score, seed, prepare=False), images)

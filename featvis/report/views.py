@@ -16,6 +16,8 @@ from torch import Tensor
 
 from featvis.audit.record import Audit, check_gradients, expected_profile
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import PLAIN, Attribution
+from featvis.gradients.compensations import Equalise
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.phases import interior
 from featvis.models.model import Model
@@ -76,17 +78,22 @@ class PictureView:
         return cls(name, tuple(Version(label, picture, values) for label, values in maps.items()))
 
 
-def picture_views(model: Model, paths: Sequence[Path], audit: Audit, most: int = SHOWN) -> list[PictureView]:
-    """The first pictures of an audit with their gradients: plain, and treated as the audit was.
+def picture_views(
+    model: Model, paths: Sequence[Path], audit: Audit, attribution: Attribution = PLAIN, most: int = SHOWN
+) -> list[PictureView]:
+    """The first pictures of an audit with their gradients: plain, and the attribution that was audited.
 
     Where the audit treated nothing, its own phase profile, of the same pictures, is divided out, as `equalise` does with that of others.
-    One that equalised shows its gradients plain: it does not hold the profile. Pictures that cannot be read are left out.
+    Pictures that cannot be read are left out.
     """
     settings = audit.settings
     engine = GradientEngine(model, settings["score"], settings["seed"])
-    plain = settings["method"] == "vanilla" and settings["compensation"] == "none"
     profile = expected_profile(audit)
-    treated = plain and audit.total_stride > 1 and bool((profile > 0).all())
+    versions: dict[str, Attribution] = {"gradient": PLAIN}
+    if attribution != PLAIN:
+        versions[str(attribution)] = attribution
+    elif audit.total_stride > 1 and bool((profile > 0).all()):
+        versions["equalised"] = Equalise(profile=profile)
     views: list[PictureView] = []
     for number, path in enumerate(paths):
         if len(views) == most:
@@ -96,15 +103,8 @@ def picture_views(model: Model, paths: Sequence[Path], audit: Audit, most: int =
         except FeatvisError:
             continue
         images = model.normalise(pixels.unsqueeze(0))
-        before = engine.attribution(images, "vanilla", "none", None, [number])
-        check_gradients(before, [path.name], settings["score"])
-        maps = {"gradient": before}
-        if treated:
-            maps["equalised"] = engine.attribution(images, "vanilla", "equalise", profile, [number])
-        elif settings["compensation"] != "equalise" and not plain:
-            chosen = settings["method"], settings["compensation"]
-            label = " + ".join(part for part in chosen if part not in ("vanilla", "none"))
-            maps[label] = engine.attribution(images, *chosen, None, [number])
+        maps = {label: version(engine, images, [number]) for label, version in versions.items()}
+        check_gradients(maps["gradient"], [path.name], settings["score"])
         arrays = {label: values[0].cpu().numpy() for label, values in maps.items()}
         views.append(PictureView.of(path.name, channels_last(pixels), arrays))
     return views

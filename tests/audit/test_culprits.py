@@ -15,6 +15,7 @@ from featvis.audit.record import Audit
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.errors import FeatvisError
+from featvis.gradients.compensations import LowPass
 from featvis.measure.energy import checkerboard_energy
 from featvis.measure.phases import fold
 from featvis.models.model import Model
@@ -130,7 +131,7 @@ def test_strides_outside_layers_are_said(pictures: list[Path]) -> None:
 def test_only_the_plain_gradient_has_culprits(pictures: list[Path]) -> None:
     network, _ = planted(0)
     model = Model(network, "planted", (3, 64, 64))
-    smooth = audit_pictures(model, pictures[:2], "seeds", compensation="low-pass")
+    smooth = audit_pictures(model, pictures[:2], "seeds", LowPass())
     with pytest.raises(FeatvisError, match="plain gradient"):
         find_culprits(model, pictures, smooth)
 

@@ -17,6 +17,8 @@ from featvis.audit.loading import Loader
 from featvis.audit.record import Audit, check_gradients, expected_profile, load_profile, save_profile
 from featvis.audit.run import audit_pictures
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import SmoothGrad
+from featvis.gradients.compensations import Equalise, Jitter
 from featvis.measure.energy import checkerboard_energy
 from featvis.measure.estimates import Estimate
 from featvis.models.model import Model
@@ -50,7 +52,7 @@ def test_an_audit_is_the_same_in_any_batches(pictures: list[Path]) -> None:
 
 
 def test_an_audit_survives_json(pictures: list[Path]) -> None:
-    measured = audit_pictures(model(), pictures, "seeds:5", "smoothgrad", "jitter", seed=4)
+    measured = audit_pictures(model(), pictures, "seeds:5", Jitter(SmoothGrad()), seed=4)
     assert Audit.from_json(measured.to_json()) == measured
     content = json.loads(measured.to_json())
     assert content["schema"] == "featvis.audit/1"
@@ -125,7 +127,7 @@ def test_the_network_is_as_before(pictures: list[Path]) -> None:
     network = model()
     network.module.train()
     before = fingerprint(network.module)
-    audit_pictures(network, pictures, method="smoothgrad")
+    audit_pictures(network, pictures, attribution=SmoothGrad())
     assert fingerprint(network.module) == before
 
 
@@ -134,7 +136,7 @@ def test_profiles_are_saved_and_equalise(pictures: list[Path], tmp_path: Path) -
     profile, settings = load_profile(save_profile(raw, tmp_path / "profile.json"))
     assert torch.equal(profile, expected_profile(raw))
     assert settings == json.loads(json.dumps(raw.settings))
-    even = audit_pictures(model(), pictures, "seeds:5", compensation="equalise", profile=profile)
+    even = audit_pictures(model(), pictures, "seeds:5", Equalise(profile=profile))
     assert abs(even.energy[4].value) < raw.energy[4].value / 5
 
 

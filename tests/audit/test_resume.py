@@ -8,9 +8,10 @@ from helpers.networks import strided
 from helpers.running import save_pictures
 from safetensors.torch import save_file
 
-from featvis.audit.resume import Kept, State, keep_merged, pictures_hash, resumed, tensor_hash, weights_hash
+from featvis.audit.resume import Kept, State, keep_merged, pictures_hash, resumed
 from featvis.errors import FeatvisError
 from featvis.measure.energy import CheckerboardEnergy
+from featvis.tracing.hashes import tensor_hash, weights_hash
 
 SETTINGS = {"spec": "net", "mean": [0.5], "seed": 0}
 

@@ -119,10 +119,10 @@ def test_an_automatic_batch_changes_nothing_but_itself(model, paths):
 
 def test_memory_that_runs_out_halves_the_batch_and_is_said(model, paths, monkeypatch):
     class Small(audits.GradientEngine):
-        def attribution(self, images, *arguments, **keywords):
+        def gradient(self, images, *arguments, **keywords):
             if len(images) > 3:
                 raise torch.OutOfMemoryError("planted")
-            return super().attribution(images, *arguments, **keywords)
+            return super().gradient(images, *arguments, **keywords)
 
     whole = audit_pictures(model, paths, skip_bad=True)
     monkeypatch.setattr(audits, "GradientEngine", Small)

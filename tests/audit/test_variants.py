@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from featvis.audit.run import audit_pictures
 from featvis.audit.variants import Variant, compare_variants, fixed_variants
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import InputXGradient
+from featvis.gradients.compensations import Jitter
 from featvis.models.model import Model
 
 
@@ -57,13 +59,11 @@ def test_an_identical_variant_is_the_same_in_every_number(pictures: list[Path]) 
 
 
 def test_a_row_is_the_audit_of_that_variant_in_any_batches(pictures: list[Path]) -> None:
-    variants = {"original": Variant(model()), "treated": Variant(model(), "input-x-gradient", "jitter")}
+    variants = {"original": Variant(model()), "treated": Variant(model(), Jitter(InputXGradient(), shifts=3))}
     found = compare_variants(variants, pictures, seed=3, batch_size=11, crops=0)
-    for row, (method, compensation) in zip(
-        found.rows, (("vanilla", "none"), ("input-x-gradient", "jitter")), strict=True
-    ):
-        alone = audit_pictures(model(), pictures, method=method, compensation=compensation, seed=3)
-        assert row.audit.settings["method"] == method
+    for row, variant, said in zip(found.rows, variants.values(), ("none", "jitter:shifts=3"), strict=True):
+        alone = audit_pictures(model(), pictures, attribution=variant.attribution, seed=3)
+        assert row.audit.settings["compensation"] == alone.settings["compensation"] == said
         for period in (2, 4):
             assert row.audit.energy[period] == pytest.approx(alone.energy[period], rel=1e-6)
     parts = compare_variants(variants, pictures, seed=3, batch_size=3, crops=0)

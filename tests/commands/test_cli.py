@@ -84,8 +84,8 @@ def test_every_file_of_a_command_is_listed():
 def test_registries_are_read_as_they_are():
     """Choices come from a module's source, so that help is quick; they must be the keys that the module then has."""
     source = "".join(path.read_text() for path in (CHECKOUT / "featvis" / "commands").glob("*.py"))
-    used = set(re.findall(r'Registry\("([\w.]+)", "(\w+)"\)', source))
-    assert ("featvis.gradients.methods", "METHODS") in used
+    used = set(re.findall(r'(?:Registry\(|Attributions\("\w+", )"([\w.]+)", "(\w+)"\)', source))
+    assert ("featvis.gradients.attributions", "METHODS") in used
     for module, name in used | {("featvis.models.zoo", "ZOO")}:
         assert list(Registry(module, name).choices) == list(getattr(importlib.import_module(module), name)), name
 
@@ -282,6 +282,8 @@ MISTAKES = {
         "the profile is 2 x 2, this network and score need 8 x 8",
     ),
     "unknown method": ([ZOO, "good", "--method", "grad-cam"], "'grad-cam' is not one of 'vanilla'"),
+    "a parameter out of range": ([ZOO, "good", "--method", "smoothgrad:samples=0"], "smoothgrad with samples=0; give a whole number"),
+    "an unknown parameter": ([ZOO, "good", "--compensate", "jitter:steps=3"], "jitter has no parameter 'steps'; it has shifts"),
     "unknown compensation": ([ZOO, "good", "--compensate", "blur"], "'blur' is not one of 'none'"),
 }  # fmt: skip
 

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from featvis.dream.ascent import ASCENTS, COMPENSATIONS, SCHEDULES, laplacian, seeded
+from featvis.dream.ascent import ASCENTS, SCHEDULES, seeded
+from featvis.gradients.attributions import Gradients
+from featvis.gradients.compensations import Laplacian
 from featvis.gradients.draws import Draws
-from featvis.gradients.methods import COMPENSATIONS as OF_METHODS
-from featvis.gradients.methods import Treatment
-
-TREATMENT = Treatment(4, Draws(0, [0]))
 
 
 def evened(gradient):
-    return laplacian(lambda images: gradient, gradient, TREATMENT)
+    return Laplacian().of(Gradients(lambda images: gradient, 4, Draws(0, [0])), gradient)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +51,6 @@ def test_schedules():
         "linear": [1, 0.5, 0],
         "cosine": [1, 0.5, 0],
     }
-
-
-def test_compensations_are_those_of_the_methods_and_one_more():
-    assert {name: COMPENSATIONS[name] for name in OF_METHODS} == OF_METHODS
-    assert set(COMPENSATIONS) - set(OF_METHODS) == {"laplacian"}
 
 
 def test_a_pyramid_forgets_the_scale_and_keeps_the_shape():

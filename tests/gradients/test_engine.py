@@ -9,9 +9,10 @@ from helpers.networks import fingerprint, plain_gradient, strided
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
+from featvis.gradients.attributions import METHODS, InputXGradient, IntegratedGradients, SmoothGrad
+from featvis.gradients.compensations import COMPENSATIONS, CycleSpinning, Equalise, Jitter, LowPass
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine, input_gradient
-from featvis.gradients.methods import COMPENSATIONS, LOW_PASS_CUTOFF, METHODS
 from featvis.gradients.scores import Score
 from featvis.measure.energy import checkerboard_energy
 from featvis.measure.phases import phase_profile
@@ -146,8 +147,8 @@ def test_signals_work() -> None:
     engine = GradientEngine(network)
     assert engine(signals).shape == signals.shape
     assert engine.total_stride == 2
-    for compensation in ("jitter", "cycle-spinning", "low-pass"):
-        assert engine.attribution(signals, "vanilla", compensation).shape == signals.shape
+    for attribution in (*METHODS.values(), Jitter(), CycleSpinning(SmoothGrad()), LowPass()):
+        assert attribution(engine, signals).shape == signals.shape
 
 
 @pytest.mark.parametrize("kind", ["untracked", "shuffled", "random"])
@@ -178,7 +179,7 @@ def test_handed_in_networks_stay_as_they_are_also_after_an_error() -> None:
     batch = images()
     before, pixels = fingerprint(network), batch.clone()
     for score in ("top", "1", "3:2", "seeds", "seeds:4"):
-        GradientEngine(network, score).attribution(batch, "smoothgrad", "jitter")
+        Jitter(SmoothGrad())(GradientEngine(network, score), batch)
     for score, given in (("99", batch), ("3:99", batch), ("top", batch[:, :2]), ("top", batch[0, 0])):
         with pytest.raises(FeatvisError):
             GradientEngine(network, score)(given)
@@ -235,26 +236,26 @@ def test_smoothgrad_and_integrated_gradients_are_their_definitions() -> None:
     batch = images()
     linear = plain_gradient(network, batch, 1)
     engine = GradientEngine(network, "1")
-    assert torch.allclose(engine.attribution(batch, "smoothgrad"), linear)
-    assert torch.allclose(engine.attribution(batch, "input-x-gradient"), linear * batch)
+    assert torch.allclose(SmoothGrad()(engine, batch), linear)
+    assert torch.allclose(InputXGradient()(engine, batch), linear * batch)
     # Completeness: the attributions add up to the change of the score from zero.
     curved = strided()
     with torch.no_grad():
         change = (curved(batch) - curved(torch.zeros_like(batch)))[:, 1]
-    total = GradientEngine(curved, "1").attribution(batch, "integrated-gradients").sum((1, 2, 3))
+    total = IntegratedGradients()(GradientEngine(curved, "1"), batch).sum((1, 2, 3))
     assert torch.allclose(total, change, rtol=0.02, atol=0.02)
 
 
 def test_the_top_class_of_the_clean_picture_stays_the_score() -> None:
     network, batch = strided(), images(4)
     chosen = network(batch).argmax(1)
-    for method in METHODS:
-        for compensation in ("none", "jitter"):
-            whole = GradientEngine(network).attribution(batch, method, compensation)
+    for method in METHODS.values():
+        for attribution in (method, Jitter(method)):
+            whole = attribution(GradientEngine(network), batch)
             for picture in range(4):
                 alone = GradientEngine(network, str(int(chosen[picture])))
-                one = alone.attribution(batch[picture : picture + 1], method, compensation, indices=[picture])
-                assert torch.allclose(whole[picture], one[0], rtol=1e-8, atol=1e-12), (method, compensation)
+                one = attribution(alone, batch[picture : picture + 1], [picture])
+                assert torch.allclose(whole[picture], one[0], rtol=1e-8, atol=1e-12), attribution
 
 
 def test_compensations_lower_the_checkerboard_of_a_strided_network() -> None:
@@ -265,8 +266,9 @@ def test_compensations_lower_the_checkerboard_of_a_strided_network() -> None:
     raw = checkerboard_energy(engine(batch), 2).energy[2].value
     profile = phase_profile(engine(images(40, size=40, seed=9)).square().sum((0, 1))[None], 2)[0]
     assert raw > 0.1
-    for name in COMPENSATIONS:
-        left = checkerboard_energy(engine.attribution(batch, "vanilla", name, profile), 2).energy[2].value
+    for name, compensation in COMPENSATIONS.items():
+        gradients = compensation.with_profile(profile)(engine, batch)
+        left = checkerboard_energy(gradients, 2).energy[2].value
         assert left == pytest.approx(raw) if name == "none" else left < raw / 5, name
 
 
@@ -278,13 +280,13 @@ def test_cycle_spinning_is_the_mean_over_all_shifts() -> None:
         for column in range(4):
             moved = engine(batch.roll((row, column), (2, 3)))
             expected += moved.roll((-row, -column), (2, 3)) / 16
-    assert torch.allclose(engine.attribution(batch, compensation="cycle-spinning"), expected)
+    assert torch.allclose(CycleSpinning()(engine, batch), expected)
 
 
 def test_low_pass_leaves_nothing_outside_its_disc() -> None:
-    attribution = GradientEngine(strided()).attribution(images(2, size=64), compensation="low-pass")
+    attribution = LowPass()(GradientEngine(strided()), images(2, size=64))
     frequency = torch.fft.fftfreq(64, dtype=torch.float64)
-    outside = (frequency[:, None].square() + frequency.square()).sqrt() > LOW_PASS_CUTOFF
+    outside = (frequency[:, None].square() + frequency.square()).sqrt() > LowPass().cutoff
     spectrum = torch.fft.fft2(attribution).abs()
     assert spectrum[..., outside].max() < 1e-12 * spectrum.max()
 
@@ -294,7 +296,7 @@ def test_equalise_divides_by_the_root_of_the_profile() -> None:
     profile = torch.tensor([[1.0, 4.0], [0.25, 1.0]], dtype=torch.float64).repeat(2, 2)
     engine = GradientEngine(network)
     assert torch.allclose(
-        engine.attribution(batch, compensation="equalise", profile=profile),
+        Equalise(profile=profile)(engine, batch),
         engine(batch) / profile.sqrt().repeat(7, 7)[:26, :26],
     )
     for wrong, said in (
@@ -303,7 +305,7 @@ def test_equalise_divides_by_the_root_of_the_profile() -> None:
         (profile * (profile > 0.5), "without any energy"),
     ):
         with pytest.raises(FeatvisError, match=said):
-            engine.attribution(batch, compensation="equalise", profile=wrong)
+            Equalise(profile=wrong)(engine, batch)
 
 
 @pytest.mark.parametrize(
@@ -347,11 +349,3 @@ def test_draws_belong_to_pictures() -> None:
     signs = Draws(0, [1]).signs(torch.zeros(1, 1000))
     assert set(signs.flatten().tolist()) == {-1.0, 1.0}
     assert abs(signs.mean()) < 4 / math.sqrt(1000)
-
-
-def test_unknown_methods_and_compensations_are_refused() -> None:
-    engine = GradientEngine(strided())
-    with pytest.raises(FeatvisError, match="no method 'x'; known: vanilla"):
-        engine.attribution(images(), "x")
-    with pytest.raises(FeatvisError, match="no compensation 'x'; known: none"):
-        engine.attribution(images(), compensation="x")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from featvis.audit.resume import weights_hash
 from featvis.errors import FeatvisError
 from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.models.specs import load_model
@@ -17,6 +16,7 @@ from featvis.models.zoo.cards import FIGURES, WEIGHTS, measured_figures
 from featvis.models.zoo.classifiers import DOWNSAMPLING, TWIN_WIDTHS, StridedClassifier
 from featvis.models.zoo.discriminators import DISCRIMINATORS
 from featvis.predict.prediction import predict
+from featvis.tracing.hashes import weights_hash
 
 PACKAGE = Path(__file__).parents[2] / "featvis"
 

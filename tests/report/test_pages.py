@@ -315,16 +315,18 @@ def test_the_explorer_starts_from_the_strided_layers() -> None:
 
 def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
     from featvis.audit.run import audit_pictures
+    from featvis.gradients.attributions import PLAIN, SmoothGrad
+    from featvis.gradients.compensations import Jitter
     from featvis.gradients.engine import GradientEngine
 
     paths = save_pictures(tmp_path / "pictures", 6, (40, 40))
     model = Model(strided(), "strided", (3, 32, 32), resize=32)
-    for method, label in (("vanilla", "equalised"), ("input", "input")):
-        measured = audit_pictures(model, paths, "seeds", "smoothgrad" if method == "input" else method, seed=5)
-        views = picture_views(model, paths, measured, 3)
+    for attribution, label in ((PLAIN, "equalised"), (Jitter(SmoothGrad(2)), "smoothgrad:samples=2 + jitter")):
+        measured = audit_pictures(model, paths, "seeds", attribution, seed=5)
+        views = picture_views(model, paths, measured, attribution, 3)
         assert [one.name for one in views] == ["0.png", "1.png", "2.png"]
         _, pixels = model.load(paths[1])
         expected = GradientEngine(model, "seeds", 5)(model.normalise(pixels.unsqueeze(0)), [1])
         assert np.allclose(views[1].versions[0].map, expected[0].numpy(), atol=1e-6)
         labels = [version.label for version in views[1].versions]
-        assert labels == ["gradient", "smoothgrad" if method == "input" else label]
+        assert labels == ["gradient", label]
