@@ -5,14 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
+QUICK := $(addprefix tests/,measure tracing data models repair predict gradients test_compat.py test_files.py test_public.py)
 
-.PHONY: demo test lint docs package notebooks bench zoo short-zoo studies census generators style fixes backward-fixes dream-jitter duel clean
+.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census generators style fixes backward-fixes dream-jitter duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto
+
+# The tests of the rooms that compute, read and write: no browser, no figure, no study.
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto $(QUICK)
+
+# Demo and tests under every Python that is here, each in an environment of its own below build/.
+versions:
+	$(PYTHON) tests/versions.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class FeatvisError(Exception):
-    """One line: what was given, what was expected and how to mend it."""
+    """One line: what was given, what was expected and how to mend it.
+
+    >>> featvis.load_model("zoo:resnet")
+    Traceback (most recent call last):
+      ...
+    featvis.errors.FeatvisError: no network 'resnet' in the zoo; `featvis zoo` lists it
+    """
 
 
 def nearest_names(name: str, names: Iterable[str]) -> str:

@@ -29,6 +29,11 @@ def assert_no_checkerboard(
     model: a Model, or a module together with images. images: prepared input, (N, C, H, W) or (N, C, L), N at least 4; 32 pictures of
     seeded normal noise of the Model's own input size by default. above: 0.05 is a fifth of one 3x3 stride-2 convolution with random
     weights. Returns what was measured. Raises FeatvisError where a bare module comes without images, or too few leave no error.
+
+    >>> from featvis.testing import assert_no_checkerboard
+    >>> smooth = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> assert_no_checkerboard(smooth, torch.randn(8, 3, 32, 32)).total_stride
+    1
     """
     if images is None:
         if not isinstance(model, Model):

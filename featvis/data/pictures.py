@@ -60,6 +60,10 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     Arguments keep their order; what a folder or a glob holds is sorted by its path with forward slashes. Folders are
     searched to any depth, without hidden files and folders and without following links to folders. A path that exists
     is never read as a glob. Raises FeatvisError where nothing is given, a file is missing or a folder or glob is empty.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> [path.name for path in featvis.find_pictures(PHOTOGRAPH.parent / "*.png")]
+    ['cat.png']
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:

@@ -147,6 +147,10 @@ def parse_objective(text: str, model: Model | nn.Module) -> Objective:
     `neuron:LAYER:CHANNEL[:ROW,COLUMN]`, `direction:LAYER:FILE.npy` or `direction:LAYER:NUMBER,NUMBER,...`, and the penalties
     `total-variation` and `blur`. Terms are added with `+`, subtracted with ` - `, weighted as in `2*layer3:1`. Layers are named with dots
     or with underscores. Raises FeatvisError for a layer or label that the network does not have, with the nearest ones.
+
+    >>> network = featvis.load_model("zoo:cifar-k3s2")
+    >>> featvis.parse_objective("stage2:5 - 0.1*total-variation", network).name
+    'channel, total variation'
     """
     parts = re.split(r"\s*\+\s*|\s+(?=-\s)", text.strip())
     terms = []

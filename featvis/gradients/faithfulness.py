@@ -52,6 +52,12 @@ class Faithfulness:
     Pixels are ordered by the sum over channels of the attribution's absolute value, the largest first, equal ones row by row. A
     deletion sets them to zero in the prepared input, the mean colour, grey; an insertion puts them onto the blurred picture. The network
     that is handed in stays as it is: a frozen twin runs, its batch norms folded.
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 2, bias=False))
+    >>> pictures = torch.rand(2, 3, 4, 4)
+    >>> curves = featvis.Faithfulness(network, steps=8)(pictures, attributions=pictures)
+    >>> curves.deletion.shape, curves.deletion[:, -1]  # without any pixel, both classes are as likely
+    (torch.Size([2, 9]), tensor([0.5000, 0.5000]))
     """
 
     def __init__(self, model: Model | nn.Module, steps: int = STEPS, batch_size: int = 8) -> None:

@@ -19,6 +19,11 @@ class Model:
     input_size: (C, H, W). mean, std: one value, or one for each channel, for pixels in [0, 1]. resize: the shorter side before the
     centre crop to (H, W), None to keep it. labels: one for each logit, or None. weights: where they came from. notes: what a user
     should know about choices that were made.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> model = featvis.Model(network, "mine", input_size=(3, 32, 32), mean=(0.5,), std=(0.5,))
+    >>> model.normalise(torch.tensor([0.0, 0.5, 1.0]).expand(3, 1, 3))[0]
+    tensor([[-1.,  0.,  1.]])
     """
 
     module: nn.Module

@@ -52,6 +52,10 @@ def load_model(
     seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). kind: what a
     network of the zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. Raises FeatvisError for
     whatever of this is wrong, with how to mend it.
+
+    >>> model = featvis.load_model("zoo:cifar-k3s2")
+    >>> model.input_size, model.labels[3]
+    ((3, 32, 32), 'cat')
     """
     target = _device(device)
     if not 0 <= seed < 2**63:

@@ -18,6 +18,9 @@ class Change:
 
     layer: its dotted name, empty for the network itself. before, after: what computes there, in a few words; NOT_REACHED after what
     is a function call in the network's own code. note: what a user should know.
+
+    >>> featvis.Change("stem.0", "3x3 convolution, stride 2", "4x4 convolution, stride 2").reached
+    True
     """
 
     layer: str

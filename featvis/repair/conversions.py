@@ -32,6 +32,11 @@ def deconv_to_subpixel(deconv: Deconv) -> SubPixelConv1d | SubPixelConv2d:
 
     Phase r of an output pixel is written by the taps r, r + s, r + 2 s, ... of the kernel. Raises FeatvisError where a kernel is not
     such a multiple, or is dilated. Source: Shi et al. 2016, "Is the deconvolution layer the same as a convolutional layer?".
+
+    >>> from featvis.conversions import deconv_to_subpixel
+    >>> deconv, maps = nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1), torch.rand(1, 8, 5, 5)
+    >>> torch.allclose(deconv_to_subpixel(deconv)(maps), deconv(maps), atol=1e-6)
+    True
     """
     layer: Any = deconv
     axes = _axes(layer, _DECONV, "an nn.ConvTranspose1d or nn.ConvTranspose2d")
@@ -60,6 +65,10 @@ def subpixel_to_deconv(subpixel: SubPixelConv1d | SubPixelConv2d) -> Deconv:
 
     Where the padding is not the same on both sides, as an even kernel's, the kernel grows by taps of zero. Raises FeatvisError for
     a dilated kernel, a padding mode other than zeros and a bias that differs between the phases of a channel.
+
+    >>> from featvis.conversions import subpixel_to_deconv
+    >>> subpixel_to_deconv(featvis.SubPixelConv2d(8, 3, kernel_size=3))
+    ConvTranspose2d(8, 3, kernel_size=(6, 6), stride=(2, 2), padding=(2, 2))
     """
     layer: Any = subpixel
     axes = _axes(layer, _SUBPIXEL, "a SubPixelConv1d or SubPixelConv2d")
@@ -100,6 +109,11 @@ def conv_to_unshuffle(conv: nn.Conv1d | nn.Conv2d) -> UnshuffleConv1d | Unshuffl
     """The pixel unshuffle and convolution with kernel k / stride that equal a strided convolution whose kernel k is a multiple of it.
 
     Any padding mode. Raises FeatvisError where a kernel is not such a multiple, or is dilated, and for a stride of 1.
+
+    >>> from featvis.conversions import conv_to_unshuffle
+    >>> conv, pictures = nn.Conv2d(3, 8, 4, stride=2, padding=1), torch.rand(1, 3, 16, 16)
+    >>> torch.allclose(conv_to_unshuffle(conv)(pictures), conv(pictures), atol=1e-6)
+    True
     """
     layer: Any = conv
     axes = _axes(layer, {1: nn.Conv1d, 2: nn.Conv2d}, "an nn.Conv1d or nn.Conv2d")
@@ -127,6 +141,10 @@ def resize_to_deconv(resize: ResizeConv1d | ResizeConv2d) -> Deconv:
 
     Its kernel is the convolution's, flipped and convolved with a box of ones: x2 and k3 give k4 s2 p1. Raises FeatvisError for
     another interpolation, a dilated kernel, a padding mode other than zeros, and margins that a transposed convolution does not have.
+
+    >>> from featvis.conversions import resize_to_deconv
+    >>> resize_to_deconv(featvis.ResizeConv2d(8, 3, kernel_size=3, padding_mode="zeros"))
+    ConvTranspose2d(8, 3, kernel_size=(4, 4), stride=(2, 2), padding=(1, 1))
     """
     layer: Any = resize
     axes = _axes(layer, {1: ResizeConv1d, 2: ResizeConv2d}, "a ResizeConv1d or ResizeConv2d")

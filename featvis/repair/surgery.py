@@ -35,6 +35,11 @@ class Fix:
     kind: a key of KINDS. description: one line. function: changes a copy in place, `(module, images, seed) -> list[Change]`. seeks: what
     it looks for, in words; applies: whether it would change what computes at a place, so that what has no module can be reported.
     everywhere: whether it is for every such place, or for the last one alone. reads_images: whether it depends on images.
+
+    >>> featvis.FIXES["even-kernel"].kind
+    'forward'
+    >>> [name for name, fix in featvis.FIXES.items() if fix.kind == "exact"]
+    ['subpixel']
     """
 
     kind: str

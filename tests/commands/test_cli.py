@@ -266,7 +266,7 @@ MISTAKES = {
     "wrong channels": ([ZOO, "good", "--channels", "1"], "3 values for 1 channels"),
     "wrong channels, one mean": ([ZOO, "good", "--channels", "1", "--mean", "0", "--std", "1"], "to have 3 channels"),
     "too small": (["shufflenet_v2_x0_5", "good", "--weights", "none", "--size", "16"], "total stride of 32"),
-    "full pickle": ([ZOO, "good", "--weights", "bomb.pth"], "is a pickle of Python objects (io.open), not only tensors"),
+    "full pickle": ([ZOO, "good", "--weights", "bomb.pth"], f"is a pickle of Python objects ({open.__module__}.open), not"),
     "text as weights": ([ZOO, "good", "--weights", "text.pth"], "'text.pth' is not a checkpoint"),
     "NaN weights": ([ZOO, "good", "--weights", "nan.pth"], "the weight 'head.weight' of 'nan.pth' holds NaN or infinity"),
     "other weights": ([ZOO, "good", "--weights", "other.pth"], "do not fit the network: missing stem.0.weight"),

@@ -66,7 +66,11 @@ class _BlurPool(_Filter):
 
 
 class BlurPool1d(_BlurPool):
-    """Blur each channel, then keep every stride-th value: (B, C, n) to (B, C, ceil(n / stride)); see `BlurPool2d`."""
+    """Blur each channel, then keep every stride-th value: (B, C, n) to (B, C, ceil(n / stride)); see `BlurPool2d`.
+
+    >>> featvis.BlurPool1d()(torch.arange(5.0).view(1, 1, 5))
+    tensor([[[0.5000, 2.0000, 3.5000]]])
+    """
 
     axes = 1
 
@@ -76,6 +80,9 @@ class BlurPool2d(_BlurPool):
 
     kernel: "binomial" (1 2 1 for size 3) or "box" (1 1 1); its weights sum to 1. Sizes and strides are one number, or one for each
     axis. Source: Zhang 2019, "Making convolutional networks shift-invariant again", section 3.
+
+    >>> featvis.BlurPool2d(kernel_size=4)(torch.rand(1, 3, 33, 32)).shape
+    torch.Size([1, 3, 17, 16])
     """
 
     axes = 2
@@ -96,7 +103,11 @@ class _SmoothHold(_Filter):
 
 
 class SmoothHold1d(_SmoothHold):
-    """The smooth hold of a signal, (B, C, n) to (B, C, n); see `SmoothHold2d`."""
+    """The smooth hold of a signal, (B, C, n) to (B, C, n); see `SmoothHold2d`.
+
+    >>> featvis.SmoothHold1d()(torch.tensor([[[0.0, 1.0, 0.0, 1.0, 0.0, 1.0]]]))
+    tensor([[[0.5000, 0.5000, 0.5000, 0.5000, 0.5000, 0.5000]]])
+    """
 
     axes = 1
 
@@ -107,6 +118,10 @@ class SmoothHold2d(_SmoothHold):
     Behind an upsampling layer of that scale it removes the checkerboard of the forward pass, before a layer of that stride the
     one of the backward pass. Order 0 is the zero-order hold. Its weights sum to 1, the size stays, and each channel is filtered
     alone. Source: Kinoshita and Kiya 2020, "Fixed smooth convolutional layer for avoiding checkerboard artifacts in CNNs".
+
+    >>> board = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(8, 8).view(1, 1, 16, 16)
+    >>> featvis.SmoothHold2d(scale_factor=2)(board).unique()
+    tensor([0.5000])
     """
 
     axes = 2

@@ -65,7 +65,11 @@ class _MaxBlurPool(nn.Module):
 
 
 class MaxBlurPool1d(_MaxBlurPool):
-    """A maximum at every place, then `BlurPool1d` by the stride; the output has the size of nn.MaxPool1d; see `MaxBlurPool2d`."""
+    """A maximum at every place, then `BlurPool1d` by the stride; the output has the size of nn.MaxPool1d; see `MaxBlurPool2d`.
+
+    >>> featvis.MaxBlurPool1d(2)(torch.rand(1, 8, 32)).shape
+    torch.Size([1, 8, 16])
+    """
 
     axes = 1
 
@@ -74,6 +78,9 @@ class MaxBlurPool2d(_MaxBlurPool):
     """A maximum at every place, then `BlurPool2d` by the stride; the output has the size of nn.MaxPool2d with the same arguments.
 
     blur_size, kernel, padding_mode: those of the blur. Source: Zhang 2019, section 3.2.
+
+    >>> featvis.MaxBlurPool2d(3, stride=2, padding=1, blur_size=4)(torch.rand(1, 8, 32, 32)).shape
+    torch.Size([1, 8, 16, 16])
     """
 
     axes = 2
@@ -110,7 +117,11 @@ class _L2Pool(nn.Module):
 
 
 class L2Pool1d(_L2Pool):
-    """The root of the mean square of each window of a signal; the output has the size of nn.MaxPool1d; see `L2Pool2d`."""
+    """The root of the mean square of each window of a signal; the output has the size of nn.MaxPool1d; see `L2Pool2d`.
+
+    >>> featvis.L2Pool1d(2)(torch.tensor([[[1.0, 7.0, 5.0, 5.0]]]))
+    tensor([[[5., 5.]]])
+    """
 
     axes = 1
 
@@ -121,6 +132,9 @@ class L2Pool2d(_L2Pool):
     The output has the size of nn.MaxPool2d with the same arguments, its gradient is finite everywhere and 0 where a window is all
     0. The pixels of a window weigh evenly; Henaff and Simoncelli 2016, "Geodesics of learned representations", weigh them with a
     Hann window.
+
+    >>> featvis.L2Pool2d(2)(torch.tensor([[[[1.0, 7.0], [5.0, 5.0]]]]))
+    tensor([[[[5.]]]])
     """
 
     axes = 2

@@ -95,6 +95,9 @@ class ResizeConv1d(_ResizeConv, nn.Conv1d):
 
     mode: "nearest" or "linear". The arguments else are those of nn.Conv1d with padding="same" and stride 1; maps of any size can
     be reflected (see `pad`). Source: Odena, Dumoulin and Olah, Distill 2016, "Better Upsampling".
+
+    >>> featvis.ResizeConv1d(8, 3, kernel_size=3)(torch.rand(1, 8, 16)).shape
+    torch.Size([1, 3, 32])
     """
 
     axes, modes = 1, ("nearest", "linear")
@@ -124,6 +127,11 @@ class ResizeConv2d(_ResizeConv, nn.Conv2d):
 
     mode: "nearest" or "bilinear". The arguments else are those of nn.Conv2d with padding="same" and stride 1; maps of any size can
     be reflected (see `pad`). Source: Odena, Dumoulin and Olah, Distill 2016, "Better Upsampling".
+
+    >>> featvis.ResizeConv2d(8, 3, kernel_size=3, mode="bilinear")(torch.rand(1, 8, 16, 16)).shape
+    torch.Size([1, 3, 32, 32])
+    >>> featvis.ResizeConv2d.from_deconv(nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1))
+    ResizeConv2d(8, 3, kernel_size=(3, 3), stride=(1, 1), padding=same, padding_mode=reflect, scale_factor=(2, 2), mode=nearest)
     """
 
     axes, modes = 2, ("nearest", "bilinear")

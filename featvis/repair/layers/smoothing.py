@@ -43,7 +43,11 @@ class _SmoothingDeconv(nn.modules.conv._ConvTransposeNd):
 
 
 class SmoothingDeconv1d(_SmoothingDeconv, nn.ConvTranspose1d):
-    """A transposed convolution of stride 1 that keeps its input's length; see `SmoothingDeconv2d`."""
+    """A transposed convolution of stride 1 that keeps its input's length; see `SmoothingDeconv2d`.
+
+    >>> featvis.SmoothingDeconv1d(1, 1, kernel_size=2).box_()(torch.tensor([[[0.0, 1.0, 0.0, 1.0]]]))[..., 1:].detach()
+    tensor([[[0.5000, 0.5000, 0.5000]]])
+    """
 
     axes = 1
 
@@ -67,6 +71,9 @@ class SmoothingDeconv2d(_SmoothingDeconv, nn.ConvTranspose2d):
 
     It multiplies the harmonics that strided layers left: widths 2 and 4 remove period 2, width 3 leaves a part of it.
     Source: Odena, Dumoulin and Olah, Distill 2016, "Deconvolution & Overlap".
+
+    >>> featvis.SmoothingDeconv2d(16, 3, kernel_size=4)(torch.rand(1, 16, 32, 32)).shape
+    torch.Size([1, 3, 32, 32])
     """
 
     axes = 2

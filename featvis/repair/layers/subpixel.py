@@ -64,6 +64,10 @@ def icnr_(weight: Tensor, scale_factor: int | Sequence[int], initializer: Initia
     small convolution, whose rows are then given to all phases of their channel. In place; returns the weight. Raises FeatvisError
     where the channels are not a multiple of the phases. Source: Aitken et al. 2017, "Checkerboard artifact free sub-pixel
     convolution", section 3.
+
+    >>> weight = featvis.icnr_(torch.empty(3 * 4, 8, 3, 3), scale_factor=2)
+    >>> torch.equal(weight[0], weight[3])  # the four phases of the first channel
+    True
     """
     if isinstance(scale_factor, int) and weight.ndim < 3:
         raise FeatvisError(
@@ -125,6 +129,9 @@ class SubPixelConv1d(_SubPixelConv, nn.Conv1d):
 
     The arguments else are those of nn.Conv1d with padding="same" and stride 1. Weight and bias start by ICNR (see `icnr_`)
     unless `icnr` is False, the weight filled by `initializer`, the bias as in torch.nn. Source: Shi et al. 2016.
+
+    >>> featvis.SubPixelConv1d(8, 3, kernel_size=3)(torch.rand(1, 8, 16)).shape
+    torch.Size([1, 3, 32])
     """
 
     axes = 1
@@ -159,6 +166,13 @@ class SubPixelConv2d(_SubPixelConv, nn.Conv2d):
     scale_factor: one, or one for each axis. The arguments else are those of nn.Conv2d with padding="same" and stride 1. Weight and
     bias start by ICNR (see `icnr_`) unless `icnr` is False, the weight filled by `initializer`, the bias as in torch.nn. Source: Shi et
     al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network".
+
+    >>> layer = featvis.SubPixelConv2d(8, 3, kernel_size=3, scale_factor=2)
+    >>> pixels = layer(torch.rand(1, 8, 16, 16))
+    >>> pixels.shape
+    torch.Size([1, 3, 32, 32])
+    >>> torch.allclose(pixels[..., ::2, ::2], pixels[..., 1::2, 1::2])  # as new, each block of 2 x 2 is even
+    True
     """
 
     axes = 2

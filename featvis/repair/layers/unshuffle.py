@@ -38,7 +38,11 @@ class _UnshuffleConv(nn.modules.conv._ConvNd):
 
 
 class UnshuffleConv1d(_UnshuffleConv, nn.Conv1d):
-    """Blocks of scale_factor values become channels, then a convolution; see `UnshuffleConv2d`."""
+    """Blocks of scale_factor values become channels, then a convolution; see `UnshuffleConv2d`.
+
+    >>> featvis.UnshuffleConv1d(3, 8, kernel_size=2)(torch.rand(1, 3, 32)).shape
+    torch.Size([1, 8, 15])
+    """
 
     axes = 1
 
@@ -66,6 +70,9 @@ class UnshuffleConv2d(_UnshuffleConv, nn.Conv2d):
 
     The twin of a strided convolution whose kernel is kernel_size times its stride. padding: pixels around the picture, before the
     unshuffle. scale_factor: one, or one for each axis; a last incomplete block is left out, as a strided convolution does.
+
+    >>> featvis.UnshuffleConv2d(3, 8, kernel_size=2, padding=1)(torch.rand(1, 3, 32, 32)).shape
+    torch.Size([1, 8, 16, 16])
     """
 
     axes = 2
