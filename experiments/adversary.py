@@ -5,8 +5,8 @@
 Sparse attacks of 1 to 16 pixels and the fast gradient sign method (Goodfellow et al. 2015) on the zoo's trained classifier twins, at 500
 test pictures that all of them classify correctly, cropped at random as in training, so that neither JPEG's 8x8 grid nor the middle of a
 picture favours a phase; and, as a control with gradients as uneven as they come, on the same twins with random weights, whose own decision
-is attacked. Phases are ranked by the gradient at 512 other pictures. Writes experiments/results/adversary.csv, docs/adversary.png and the
-table of docs/studies.md.
+is attacked. Phases are ranked by the gradient at 512 other pictures. Writes experiments/results/adversary.csv, docs/studies/adversary.png
+and the table of its page.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from averages import difference_of, mean_of, ratio_of, said, share_of
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
+from shared.archive import cropped_test_pictures
+from shared.averages import difference_of, mean_of, rank_correlation, ranks_of, ratio_of, said, share_of
+from shared.classifiers import trained_twins
+from shared.command_line import archive_argument
+from shared.figures import BLACK, BLUE, GREEN, GREY, LINE, ORANGE, PINK, RED, SKY, draw_estimates, open_box
+from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, row_of, write_rows
 from torch import Tensor, nn
-from train_classifier import archive_argument, cropped_test_pictures
 
-from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.energy import Energies, checkerboard_energy
 from featvis.measure.estimates import Estimate
 from featvis.measure.phases import fold
 from featvis.models.model import Model
@@ -33,6 +36,7 @@ from featvis.tracing.networks import copy_module
 from featvis.tracing.trace import trace
 
 TABLE = RESULTS / "adversary.csv"
+PAGE, FIGURE = STUDIES / "adversary.md", STUDIES / "adversary.png"
 COLUMNS = ("twin", "weights", "what", "at", "value", "error")
 
 PICTURES, RANKING, SIDE, STRIDE = 500, 512, 32, 8
@@ -68,11 +72,6 @@ Networks = dict[tuple[str, str], Found]
 """By twin and weights."""
 
 
-def trained_twins() -> dict[str, Model]:
-    """The zoo's classifiers that differ in how they downsample, by that."""
-    return {name: load_model(f"zoo:twin-{name}") for name in DOWNSAMPLING}
-
-
 class Victim:
     """A network, and how its gradient falls on the phases.
 
@@ -84,9 +83,7 @@ class Victim:
         self.model = model
         record = trace(model.module, model.normalise(pictures[:1]))
         self.network: nn.Module = prepare_network(copy_module(model.module), record)
-        metric = CheckerboardEnergy(STRIDE)
-        metric.update(self.gradient(pictures, classes)[1])
-        self.energies: Energies = metric.compute()
+        self.energies: Energies = checkerboard_energy(self.gradient(pictures, classes)[1], STRIDE)
         # What each pixel of a picture may expect, mean 1.
         self.profile = self.energies.profile.repeat(SIDE // STRIDE, SIDE // STRIDE).float()
 
@@ -209,18 +206,17 @@ def participation(gradient: Tensor) -> Tensor:
     return energy.sum(1).square() / (energy.shape[1] * energy.square().sum(1))
 
 
-def rank_correlation(first: list[float], second: list[float]) -> tuple[float, float]:
+def correlation_and_chance(first: list[float], second: list[float]) -> tuple[float, float]:
     """Spearman's rank correlation, and how often random orders give as strong a one."""
-    ranks = [torch.tensor(values).argsort().argsort().double() for values in (first, second)]
-    one, two = ((values - values.mean()) / values.std(correction=0) for values in ranks)
+    one, two = ((ranks - ranks.mean()) / ranks.std(correction=0) for ranks in map(ranks_of, (first, second)))
     random = torch.Generator().manual_seed(0)
     orders = torch.rand(20_000, len(one), generator=random, dtype=torch.float64).argsort(1)
-    found = float((one * two).mean())
+    found = rank_correlation(first, second)
     chance = (one[orders] * two).mean(1)
     return found, float((chance.abs() >= abs(found) - 1e-9).double().mean())
 
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#999999", "#8C510A")
+COLOURS = (RED, BLUE, GREEN, ORANGE, SKY, PINK, BLACK, GREY, "#8c510a")
 MARKERS = "os^Dv<>PX"
 STYLES = dict(zip(DOWNSAMPLING, zip(COLOURS, MARKERS, strict=True), strict=True))
 """A colour and a marker for each twin."""
@@ -234,18 +230,10 @@ def figure(everything: Networks) -> Figure:
     for name, found in trained.items():
         colour, marker = STYLES[name]
         for attack, line in (("gradient", "-"), ("random", ":")):
-            values, errors = zip(*(found[attack, pixels] for pixels in BUDGETS), strict=True)
-            by_pixels.errorbar(
-                BUDGETS,
-                values,
-                errors,
-                color=colour,
-                linestyle=line,
-                marker=marker,
-                markersize=4,
-                capsize=2,
-                linewidth=1.2,
-            )
+            draw_estimates(
+                by_pixels, BUDGETS, [found[attack, pixels] for pixels in BUDGETS],
+                color=colour, linestyle=line, marker=marker, markersize=4, capsize=2, linewidth=1.2,
+            )  # fmt: skip
     by_pixels.set_xscale("log", base=2)
     by_pixels.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])
     by_pixels.set(
@@ -269,10 +257,10 @@ def figure(everything: Networks) -> Figure:
     for axes in (phases, between):
         axes.set_xscale("symlog", linthresh=0.001)
         axes.set_xlabel("E(8) of the margin's gradient")
-    phases.axhline(0.25, color="#666666", linewidth=0.8)
+    phases.axhline(0.25, color=LINE, linewidth=0.8)
     phases.set(ylabel="share of attacked pixels", title="Attacked pixels in the best of 2x2 phases; line: chance")
     low, high = quarters.get_xlim()
-    quarters.plot([low, high], [low, high], color="#666666", linewidth=0.8)
+    quarters.plot([low, high], [low, high], color=LINE, linewidth=0.8)
     quarters.set(
         xlabel="size of the gradient in the best quarter of the phases / in the worst",
         ylabel="what the first pixel takes off the margin, best / worst",
@@ -280,7 +268,7 @@ def figure(everything: Networks) -> Figure:
     )
     between.set(ylabel="share of pictures fooled by 4 pixels", title="Trained twins: success against unevenness")
     for axes in (by_pixels, phases, quarters, between):
-        axes.spines[["top", "right"]].set_visible(False)
+        open_box(axes)
     names = dict.fromkeys(name for name, _ in everything)
     handles = [
         Line2D([], [], color=STYLES[name][0], marker=STYLES[name][1], linestyle="", label=name) for name in names
@@ -313,7 +301,7 @@ def cell(found: Found, what: tuple[str, float]) -> str:
 def rows_of(network: tuple[str, str], found: Found) -> list[dict[str, str]]:
     """A row for each value of one network."""
     return [
-        dict(zip(COLUMNS, (*network, what, f"{at:g}", f"{value:.5f}", f"{error:.5f}"), strict=True))
+        row_of(COLUMNS, *network, what, f"{at:g}", f"{value:.5f}", f"{error:.5f}")
         for (what, at), (value, error) in found.items()
     ]
 
@@ -323,7 +311,9 @@ def networks_of(rows: list[dict[str, str]]) -> Networks:
     everything: Networks = {}
     for row in rows:
         found = everything.setdefault((row["twin"], row["weights"]), {})
-        found[row["what"], float(row["at"])] = Estimate(float(row["value"]), float(row["error"]))
+        estimate = estimate_in(row, "value", "error")
+        assert estimate is not None
+        found[row["what"], float(row["at"])] = estimate
     return everything
 
 
@@ -335,7 +325,7 @@ def table(rows: list[dict[str, str]]) -> str:
     energies = [found["E", STRIDE].value for found in trained]
     cells = []
     for what in list(SHOWN.values())[1:]:
-        correlation, chance = rank_correlation(energies, [found[what].value for found in trained])
+        correlation, chance = correlation_and_chance(energies, [found[what].value for found in trained])
         cells.append(f"{correlation:+.2f} (p = {chance:.2f})")
     lines.append(["rank correlation with E(8)", "trained", "", *cells])
     return markdown_table(["twin", "weights", *SHOWN], lines)
@@ -372,8 +362,8 @@ def main() -> None:
         rows += rows_of((name, "random"), found)
         print(name, cell(found, ("E", STRIDE)), flush=True)
     write_rows(TABLE, COLUMNS, rows)
-    put_table(DOCS / "studies.md", "adversary", table(rows))
-    save_figure(figure(networks_of(rows)), DOCS / "adversary.png")
+    put_table(PAGE, "adversary", table(rows))
+    save_figure(figure(networks_of(rows)), FIGURE)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python experiments/audio.py
 
 One-dimensional generators like WaveGAN's (Donahue et al. 2019: five layers that upsample by 4 with kernels of 25 samples), and such with
-five layers by 2, with random weights: 256 networks for each way of upsampling. Writes experiments/results/audio.csv, docs/audio.png and
-the table of docs/studies.md.
+five layers by 2, with random weights: 256 networks for each way of upsampling. Writes experiments/results/audio.csv, docs/studies/audio.png
+and the table of its page.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from averages import mean_of, ratio_of
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
+from shared.averages import mean_of, ratio_of
+from shared.command_line import parser_of
+from shared.figures import BLUE, GREEN, LINE, RED, draw_estimates, open_box
+from shared.tables import RESULTS, STUDIES, markdown_table, put_table, row_of, write_rows
 from torch import Tensor, nn
 
 from featvis.measure.estimates import Estimate
@@ -29,6 +31,7 @@ from featvis.predict.overlap import Stage, energies_by_period
 from featvis.repair.layers import ResizeConv1d, SmoothHold1d, SmoothingDeconv1d, SubPixelConv1d, icnr_
 
 TABLE = RESULTS / "audio.csv"
+PAGE, FIGURE = STUDIES / "audio.md", STUDIES / "audio.png"
 NETWORKS, SIGNALS = 256, 4
 """Networks of each way of upsampling, and signals of each network."""
 
@@ -264,8 +267,8 @@ def rows_of(name: str, variant: str, found: Found) -> list[dict[str, str]]:
     for period, level in zip(family.combs, found.level, strict=True):
         levels = [f"{number:.3f}" for estimate in (level, found.control) for number in estimate]
         numbers = (*found.comb[period], wide[period], *found.energy[period], overlap[period])
-        cells = (name, label(family, variant), str(NETWORKS), str(period), *levels, *(f"{n:.4g}" for n in numbers))
-        rows.append(dict(zip(COLUMNS, cells, strict=True)))
+        cells = (name, label(family, variant), NETWORKS, period, *levels, *(f"{n:.4g}" for n in numbers))
+        rows.append(row_of(COLUMNS, *cells))
     return rows
 
 
@@ -299,38 +302,34 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
     frequencies = torch.arange(LENGTH // 2 + 1) * RATE / LENGTH / 1000
     shown = spectra.subplots(2, 4, sharex=True, sharey=True)
     for axes, variant in zip(shown.flat, VARIANTS[:8], strict=True):
-        axes.plot(frequencies[1:], found["by 4", variant].spectrum[1:], color="#0072B2", linewidth=0.5)
+        axes.plot(frequencies[1:], found["by 4", variant].spectrum[1:], color=BLUE, linewidth=0.5)
         axes.set_title(label(family, variant), fontsize=10)
         axes.set(xlim=(0, RATE / 2000), ylim=(-110, 45), xticks=range(0, 9, 2))
-        axes.spines[["top", "right"]].set_visible(False)
+        open_box(axes)
     spectra.suptitle(f"Mean spectrum of {NETWORKS} networks with random weights, five layers by 4", fontsize=12)
     spectra.supxlabel(f"kHz at {RATE // 1000} kHz", fontsize=10)
     spectra.supylabel("power / its mean, dB", fontsize=10)
     for axes, (name, family) in zip(levels.subplots(1, 2, sharey=True), FAMILIES.items(), strict=True):
-        for order, (marker, colour) in enumerate((("o", "#D55E00"), ("s", "#0072B2"), ("^", "#009E73"))):
+        for order, (marker, colour) in enumerate((("o", RED), ("s", BLUE), ("^", GREEN))):
             estimates = [found[name, variant].level[order] for variant in VARIANTS]
             places = [place + 0.2 * (order - 1) for place in range(len(VARIANTS))]
-            axes.errorbar(
-                places,
-                [estimate.value for estimate in estimates],
-                [estimate.error or 0 for estimate in estimates],
-                fmt=marker,
-                color=colour,
-                markersize=5,
-                capsize=3,
-                label=f"{('last layer', 'the one before', 'the third')[order]}: period {family.combs[order]}",
-            )
-        axes.axhline(0, color="#666666", linewidth=0.8)
+            which = ("last layer", "the one before", "the third")[order]
+            draw_estimates(
+                axes, places, estimates,
+                fmt=marker, color=colour, markersize=5, capsize=3, label=f"{which}: period {family.combs[order]}",
+            )  # fmt: skip
+        axes.axhline(0, color=LINE, linewidth=0.8)
         names = [label(family, variant).replace(" + ", "\n+ ") for variant in VARIANTS]
         axes.set_xticks(range(len(VARIANTS)), names, rotation=35, ha="right", fontsize=9)
         axes.set_title(f"five layers {name}", fontsize=11)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_box(axes)
         axes.legend(frameon=False, fontsize=9, loc="lower left")
     levels.supylabel("lines above the neighbouring spectrum, dB", fontsize=10)
     return drawn
 
 
 def main() -> None:
+    parser_of(__doc__).parse_args()
     torch.set_num_threads(1)
     found: dict[tuple[str, str], Found] = {}
     rows: list[dict[str, str]] = []
@@ -341,8 +340,8 @@ def main() -> None:
             for row in rows[-3:]:
                 print(*row.values(), flush=True)
     write_rows(TABLE, COLUMNS, rows)
-    put_table(DOCS / "studies.md", "audio", table(rows))
-    save_figure(figure(found), DOCS / "audio.png")
+    put_table(PAGE, "audio", table(rows))
+    save_figure(figure(found), FIGURE)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ backward_fixes_tried.csv beside it, draws docs/backward_fixes.png and prints the
 
 from __future__ import annotations
 
-import argparse
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +17,11 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from shared.averages import mean_of, said
+from shared.command_line import mobilenet_arguments
+from shared.figures import BLUE
+from shared.measuring import energies_at
+from shared.tables import DOCS, RESULTS, add_rows, estimate_in, markdown_table, read_rows
 from torch import Tensor, nn
 
 from featvis.audit.record import Audit, expected_profile
@@ -27,7 +30,7 @@ from featvis.gradients.attributions import PLAIN, Attribution, SmoothGrad
 from featvis.gradients.compensations import Equalise, Jitter, LowPass
 from featvis.gradients.engine import GradientEngine
 from featvis.gradients.faithfulness import Faithfulness
-from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.energy import Energies, checkerboard_energy
 from featvis.measure.estimates import Estimate
 from featvis.models.model import Model
 from featvis.models.specs import load_model
@@ -39,11 +42,11 @@ from featvis.repair.backward.windows import strided_layers, window_of
 from featvis.repair.changes import Change
 from featvis.tracing.networks import copy_module
 
-RESULTS = Path(__file__).parent / "results" / "backward_fixes.csv"
-AREAS = RESULTS.with_name("backward_fixes_areas.csv")
-TRIED = RESULTS.with_name("backward_fixes_tried.csv")
-RANDOM = RESULTS.with_name("backward_fixes_random.csv")
-FIGURE = Path(__file__).parents[1] / "docs" / "backward_fixes.png"
+TABLE = RESULTS / "backward_fixes.csv"
+AREAS = RESULTS / "backward_fixes_areas.csv"
+TRIED = RESULTS / "backward_fixes_tried.csv"
+RANDOM = RESULTS / "backward_fixes_random.csv"
+FIGURE = DOCS / "backward_fixes.png"
 PERIODS = (2, 4, 8, 16, 32)
 TOTAL_STRIDE = 32
 BATCH = 10
@@ -112,13 +115,7 @@ TRIALS: dict[str, Fix] = {
 
 def profile_of(model: Model, pictures: Tensor) -> Tensor:
     """The phase profile of the plain gradient, as `equalise` wants it."""
-    engine, metric = GradientEngine(model), None
-    for batch in pictures.split(BATCH):
-        gradients = engine(batch)
-        metric = metric or CheckerboardEnergy(engine.total_stride)
-        metric.update(gradients)
-    assert metric is not None
-    return expected_profile(Audit.of(metric.compute()))
+    return expected_profile(Audit.of(energies_at(GradientEngine(model), pictures.split(BATCH))))
 
 
 def attributions(model: Model, pictures: Tensor, row: str, wanted: Sequence[int]) -> tuple[Tensor, float]:
@@ -152,12 +149,6 @@ def batches(numbers: Sequence[int]) -> Iterator[list[int]]:
         yield list(numbers[start : start + BATCH])
 
 
-def measured(gradients: Tensor, total_stride: int) -> Energies:
-    metric = CheckerboardEnergy(total_stride)
-    metric.update(gradients)
-    return metric.compute()
-
-
 def numbers_of(parts: Sequence[Energies]) -> dict[str, str]:
     """Energies and high-frequency share with their errors, as columns: the mean of parts.
 
@@ -175,15 +166,14 @@ def numbers_of(parts: Sequence[Energies]) -> dict[str, str]:
     return named
 
 
-def paired(areas: Sequence[float], reference: Sequence[float]) -> tuple[float, float]:
-    """Mean difference from the reference, picture by picture, and its standard error."""
-    difference = torch.tensor(areas, dtype=torch.float64) - torch.tensor(reference, dtype=torch.float64)
-    return float(difference.mean()), float(difference.std() / math.sqrt(len(difference)))
+def paired(areas: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Mean difference from the reference, picture by picture."""
+    return mean_of([mine - other for mine, other in zip(areas, reference, strict=True)])
 
 
 def try_random_weights() -> None:
     """Each fix on networks with random weights and no pictures to calibrate on, measured at noise with random signs on the logits."""
-    done = {(row["network"], row["row"]) for row in read(RANDOM)}
+    done = {(row["network"], row["row"]) for row in read_rows(RANDOM)}
     for name in RANDOM_NETWORKS:
         model = load_model(name, "none", seed=0)
         noise = torch.randn(NOISE_PICTURES, *model.input_size, generator=torch.Generator().manual_seed(0))
@@ -195,7 +185,7 @@ def try_random_weights() -> None:
                 continue
             engine = GradientEngine(module, "seeds")
             gradients = torch.cat([engine(batch) for batch in noise.split(4)])
-            energies = measured(gradients, engine.total_stride)
+            energies = checkerboard_energy(gradients, engine.total_stride)
             whole, share = energies.energy[engine.total_stride], energies.high_frequency_share
             add(RANDOM, {
                 "network": name, "row": row, "total_stride": engine.total_stride, "E": f"{whole.value:.6f}",
@@ -204,26 +194,21 @@ def try_random_weights() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures")
-    parser.add_argument(
-        "--weights", required=True, help="MobileNetV2's, for inputs with mean and standard deviation .5"
-    )
-    arguments = parser.parse_args()
+    arguments = mobilenet_arguments(__doc__)
     torch.set_num_threads(1)
     model = load_model("mobilenet_v2", arguments.weights, mean=[0.5], std=[0.5])
     paths = find_pictures([arguments.pictures])
     pictures = model.normalise(torch.stack([model.load(path)[1] for path in paths]))
     faithfulness = Faithfulness(model)
-    measured_rows = {row["row"] for row in read(RESULTS)}
-    judged_rows = {row["row"] for row in read(AREAS)}
+    measured_rows = {row["row"] for row in read_rows(TABLE)}
+    judged_rows = {row["row"] for row in read_rows(AREAS)}
     for row in ROWS:
         if row in measured_rows and row in judged_rows:
             continue
         found, seconds = attributions(model, pictures, row, range(len(pictures)))
         if row not in measured_rows:
-            columns = numbers_of([measured(found[half::2], TOTAL_STRIDE) for half in (0, 1)])
-            add(RESULTS, {"row": row, "pictures": len(pictures), "seconds": f"{seconds:.4f}", **columns})
+            columns = numbers_of([checkerboard_energy(found[half::2], TOTAL_STRIDE) for half in (0, 1)])
+            add(TABLE, {"row": row, "pictures": len(pictures), "seconds": f"{seconds:.4f}", **columns})
         if row not in judged_rows:
             curves = [faithfulness(*pair) for pair in zip(pictures.split(BATCH), found.split(BATCH), strict=True)]
             deletion = torch.cat([curve.deletion_area for curve in curves]).tolist()
@@ -233,7 +218,7 @@ def main() -> None:
                 for path, gone, come in zip(paths, deletion, insertion, strict=True)
             ]
             add(AREAS, *lines)
-    tried = {row["row"] for row in read(TRIED)}
+    tried = {row["row"] for row in read_rows(TRIED)}
     for name, fix in TRIALS.items():
         if name in tried:
             continue
@@ -241,41 +226,51 @@ def main() -> None:
         fix(module, pictures[0::2], 0)
         engine = GradientEngine(module)
         gradients = torch.cat([engine(batch) for batch in pictures[1::2].split(BATCH)])
-        add(TRIED, {"row": name, "pictures": len(gradients), **numbers_of([measured(gradients, TOTAL_STRIDE)])})
+        add(
+            TRIED,
+            {"row": name, "pictures": len(gradients), **numbers_of([checkerboard_energy(gradients, TOTAL_STRIDE)])},
+        )
     try_random_weights()
     report(model, pictures)
+
+
+ENERGIES = {f"E({period})": f"E{period}" for period in (2, 4, 8, 32)}
+"""Heads of the tables, and the columns of the results."""
+
+
+def energies_in(row: dict[str, str]) -> list[str]:
+    """Cells of a table: the energies with their errors, and the high-frequency share."""
+    return [*(said(estimate_in(row, column), 5) for column in ENERGIES.values()), share_in(row)]
+
+
+def share_in(row: dict[str, str]) -> str:
+    return f"{float(row['high_frequency']):.3f}"
 
 
 def report(model: Model, pictures: Tensor) -> None:
     """Print the tables and draw the figure."""
     areas: dict[str, dict[str, list[float]]] = {row: {"deletion": [], "insertion": []} for row in ROWS}
-    for line in read(AREAS):
+    for line in read_rows(AREAS):
         for kind, values in areas[line["row"]].items():
             values.append(float(line[kind]))
-    print(
-        "| gradient | E(2) | E(4) | E(8) | E(32) | high-frequency share | deletion | insertion | ms |\n"
-        + "|---" * 9
-        + "|"
-    )
-    for row in read(RESULTS):
-        cells = [f"{float(row[f'E{period}']):.5f} ± {float(row[f'E{period}_error']):.5f}" for period in (2, 4, 8, 32)]
-        cells.append(f"{float(row['high_frequency']):.3f}")
+    header = ("gradient", *ENERGIES, "high-frequency share", "deletion", "insertion", "ms")
+    lines = []
+    for row in read_rows(TABLE):
+        cells = energies_in(row)
         for kind in ("deletion", "insertion"):
             mine, reference = areas[row["row"]][kind], areas["vanilla"][kind]
             difference, error = paired(mine, reference)
             own = f"{sum(mine) / len(mine):.4f}"
             cells.append(own if row["row"] == "vanilla" else f"{own} ({difference:+.4f} ± {error:.4f})")
-        print(f"| {row['row']} | {' | '.join(cells)} | {1000 * float(row['seconds']):.0f} |")
-    print("\n| tried | E(2) | E(4) | E(8) | E(32) | high-frequency share |\n" + "|---" * 6 + "|")
-    for row in read(TRIED):
-        cells = [f"{float(row[f'E{period}']):.5f} ± {float(row[f'E{period}_error']):.5f}" for period in (2, 4, 8, 32)]
-        print(f"| {row['row']} | {' | '.join(cells)} | {float(row['high_frequency']):.3f} |")
-    print("\n| random weights | gradient | P | E(P) | high-frequency share |\n" + "|---" * 5 + "|")
-    for row in read(RANDOM):
-        value = f"{float(row['E']):.4f} ± {float(row['error']):.4f}"
-        print(
-            f"| {row['network']} | {row['row']} | {row['total_stride']} | {value} | {float(row['high_frequency']):.3f} |"
-        )
+        lines.append([row["row"], *cells, f"{1000 * float(row['seconds']):.0f}"])
+    print(markdown_table(header, lines), end="\n\n")
+    tried = [[row["row"], *energies_in(row)] for row in read_rows(TRIED)]
+    print(markdown_table(("tried", *ENERGIES, "high-frequency share"), tried), end="\n\n")
+    random = [
+        [row["network"], row["row"], row["total_stride"], said(estimate_in(row, "E", "error")), share_in(row)]
+        for row in read_rows(RANDOM)
+    ]
+    print(markdown_table(("random weights", "gradient", "P", "E(P)", "high-frequency share"), random))
     draw(model, pictures, areas)
 
 
@@ -291,7 +286,7 @@ def draw(model: Model, pictures: Tensor, areas: dict[str, dict[str, list[float]]
         axes.set_title(row)
         axes.set_axis_off()
     left, middle, right = below.subplots(1, 3, width_ratios=(1.4, 1, 1))
-    for row in read(RESULTS):
+    for row in read_rows(TABLE):
         if row["row"] == "random order":
             continue
         periods = [2, 4, 8, 16, 32]
@@ -309,11 +304,11 @@ def draw(model: Model, pictures: Tensor, areas: dict[str, dict[str, list[float]]
     left.minorticks_off()
     left.set_title("smaller values are drawn at the lower edge", fontsize=9)
     left.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    others = [row["row"] for row in read(RESULTS) if row["row"] != "vanilla"]
+    others = [row["row"] for row in read_rows(TABLE) if row["row"] != "vanilla"]
     for axes, kind, better in ((middle, "deletion", "lower"), (right, "insertion", "higher")):
         for place, row in enumerate(others):
             difference, error = paired(areas[row][kind], areas["vanilla"][kind])
-            axes.errorbar(difference, place, xerr=error, marker="o", color="#0072b2")
+            axes.errorbar(difference, place, xerr=error, marker="o", color=BLUE)
         axes.axvline(0, color="0.7", linewidth=1)
         axes.set_yticks(range(len(others)), others if axes is middle else [""] * len(others))
         axes.invert_yaxis()
@@ -322,22 +317,9 @@ def draw(model: Model, pictures: Tensor, areas: dict[str, dict[str, list[float]]
     save_figure(figure, FIGURE)
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, none where there is no file yet."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def add(path: Path, *rows: dict[str, object]) -> None:
-    """Append rows to a table, with its header where they are the first."""
-    first = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if first:
-            writer.writeheader()
-        writer.writerows(rows)
+    """Append rows, which all have the same columns."""
+    add_rows(path, list(rows[0]), rows)
 
 
 if __name__ == "__main__":

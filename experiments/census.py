@@ -8,28 +8,28 @@ with random signs on the logits. Writes experiments/results/census.csv, draws do
 
 from __future__ import annotations
 
-import csv
 import json
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from shared.averages import rank_correlation, said
+from shared.classifiers import random_torchvision
+from shared.command_line import parser_of
+from shared.tables import DOCS, RESULTS, add_rows, estimate_in, markdown_table, read_rows
 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import CheckerboardEnergy
-from featvis.models.specs import load_model
 from featvis.plots import save_figure
 from featvis.predict.prediction import predict
 
-RESULTS = Path(__file__).parent / "results" / "census.csv"
-FIGURE = Path(__file__).parents[1] / "docs" / "census.png"
+TABLE, FIGURE = RESULTS / "census.csv", DOCS / "census.png"
 PICTURES = 8
 WORTH = 0.005
 """Relative errors are taken where the measured energy is above this."""
@@ -43,12 +43,8 @@ COLUMNS = (
 def examine(name: str) -> list[dict[str, object]]:
     """The rows of one model, one for each period; a single row with the fault where it cannot be predicted."""
     torch.set_num_threads(2)
-    model = load_model(name, "none", seed=0)
+    model = random_torchvision(name)
     size = model.input_size
-    if name.startswith("vit"):
-        # torchvision starts the head at zero, which leaves no gradient.
-        torch.manual_seed(1)
-        torch.nn.init.normal_(model.module.heads.head.weight)
     started = time.perf_counter()
     try:
         prediction = predict(model.module, size)
@@ -85,16 +81,12 @@ def examine(name: str) -> list[dict[str, object]]:
     ]
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values))
-
-
 def summarise(rows: list[dict[str, str]]) -> None:
     """Prints the agreement and the table, and draws the scatter plot."""
     known = [row for row in rows if not row["fault"]]
     whole = [row for row in known if row["period"] == row["total_stride"]]
     predicted, measured = (np.array([float(row[key]) for row in whole]) for key in ("predicted", "measured"))
-    correlation = float(np.corrcoef(ranks(predicted), ranks(measured))[0, 1])
+    correlation = rank_correlation(predicted, measured)
     pairs = np.array([(float(row["predicted"]), float(row["measured"])) for row in known])
     strong = pairs[pairs[:, 1] > WORTH]
     relative = np.abs(strong[:, 0] / strong[:, 1] - 1)
@@ -108,12 +100,16 @@ def summarise(rows: list[dict[str, str]]) -> None:
             if abs(miss) > 0.3:
                 print(f"  misses by {miss:+.0%}: {row['model']}, {row['predicted']} for {row['measured']}")
     whole.sort(key=lambda row: -float(row["measured"]))
-    print("\n| model | P | predicted E(P) | measured E(P) |\n|---|---|---|---|")
-    for row in (*whole[:10], *whole[-10:]):
-        print(
-            f"| {row['model']} | {row['total_stride']} | {float(row['predicted']):.4f} "
-            f"| {float(row['measured']):.4f} ± {float(row['error']):.4f} |"
+    lines = [
+        (
+            row["model"],
+            row["total_stride"],
+            f"{float(row['predicted']):.4f}",
+            said(estimate_in(row, "measured", "error")),
         )
+        for row in (*whole[:10], *whole[-10:])
+    ]
+    print(f"\n{markdown_table(('model', 'P', 'predicted E(P)', 'measured E(P)'), lines)}")
 
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -138,15 +134,13 @@ def summarise(rows: list[dict[str, str]]) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) == 2:
-        print(json.dumps(examine(sys.argv[1])))
+    parser = parser_of(__doc__)
+    parser.add_argument("model", nargs="?", help="Examine this one alone, in this process, and print its rows.")
+    if alone := parser.parse_args().model:
+        print(json.dumps(examine(alone)))
         return
     models = import_torchvision().models
-    RESULTS.parent.mkdir(exist_ok=True)
-    if not RESULTS.exists():
-        RESULTS.write_text(",".join(COLUMNS) + "\n")
-    with RESULTS.open() as file:
-        done = {row["model"] for row in csv.DictReader(file)}
+    done = {row["model"] for row in read_rows(TABLE)}
     for name in models.list_models(module=models):
         if name in done:
             continue
@@ -157,11 +151,9 @@ def main() -> None:
             rows = [{"model": name, "fault": last[0]}]
         else:
             rows = json.loads(lines[-1])
-        with RESULTS.open("a", newline="") as file:
-            csv.DictWriter(file, COLUMNS).writerows(rows)
+        add_rows(TABLE, COLUMNS, rows)
         print(name, rows[-1].get("predicted"), rows[-1].get("measured"), rows[-1].get("fault", ""), flush=True)
-    with RESULTS.open() as file:
-        summarise(list(csv.DictReader(file)))
+    summarise(read_rows(TABLE))
 
 
 if __name__ == "__main__":

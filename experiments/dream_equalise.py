@@ -10,12 +10,13 @@ experiments/results/dream_equalise.csv and prints the table of docs/dream.md.
 
 from __future__ import annotations
 
-import argparse
-import csv
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import torch
+from shared.averages import said
+from shared.command_line import mobilenet_arguments
+from shared.tables import RESULTS, markdown_table, write_rows
 from torch import Tensor
 
 from featvis.data.pictures import find_pictures
@@ -27,10 +28,11 @@ from featvis.gradients.attributions import Gradients
 from featvis.gradients.compensations import Equalise
 from featvis.gradients.draws import Draws
 from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.estimates import Estimate
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 
-RESULTS = Path(__file__).parent / "results" / "dream_equalise.csv"
+TABLE = RESULTS / "dream_equalise.csv"
 SIZE = 160
 BATCH = 10
 PERIOD = 8
@@ -73,7 +75,7 @@ def measured(gradients: list[Tensor], total_stride: int, profile: Tensor | None)
     return metric
 
 
-def rows_of(model: Model, objective: str, photographs: Tensor) -> Iterator[dict[str, object]]:
+def rows_of(model: Model, objective: str, photographs: Tensor) -> Iterator[dict[str, Any]]:
     """What each profile leaves on each half, and how that differs from no profile, paired."""
     gradient, total_stride = gradient_of(model, objective, photographs[:1])
     # Every other photograph: they are sorted by class.
@@ -106,10 +108,10 @@ def rows_of(model: Model, objective: str, photographs: Tensor) -> Iterator[dict[
                 }
 
 
-def summarise(rows: list[dict[str, object]]) -> None:
+def summarise(rows: list[dict[str, Any]]) -> None:
     """Prints what each profile leaves of E at one period, the noise that the first half chooses, and what it leaves on the second."""
     found = {
-        (row["network"], row["objective"], row["half"], row["profile"]): (float(str(row["energy"])), row["error"])
+        (row["network"], row["objective"], row["half"], row["profile"]): Estimate(row["energy"], row["error"])
         for row in rows
         if row["period"] == PERIOD
     }
@@ -117,15 +119,11 @@ def summarise(rows: list[dict[str, object]]) -> None:
     names = ["none", *NOISES, PHOTOGRAPHS]
 
     def share(subject: tuple[object, object], half: str, name: str) -> float:
-        return found[(*subject, half, name)][0] / found[(*subject, half, "none")][0]
+        return found[(*subject, half, name)].value / found[(*subject, half, "none")].value
 
     for half in HALVES:
-        print(
-            f"\nE({PERIOD}), {half} half\n\n| network | objective | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}"
-        )
-        for subject in subjects:
-            cells = ["{:.4f} ± {:.4f}".format(*found[(*subject, half, name)]) for name in names]
-            print(f"| {subject[0]} | {subject[1]} | {' | '.join(cells)} |")
+        lines = [(*subject, *(said(found[(*subject, half, name)]) for name in names)) for subject in subjects]
+        print(f"\nE({PERIOD}), {half} half\n\n{markdown_table(('network', 'objective', *names), lines)}")
     for half in HALVES:
         left = {name: sum(share(subject, half, name) for subject in subjects) / len(subjects) for name in names[1:]}
         print(f"mean share left, {half}:", ", ".join(f"{name} {value:.0%}" for name, value in left.items()))
@@ -134,24 +132,16 @@ def summarise(rows: list[dict[str, object]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures")
-    parser.add_argument(
-        "--weights", required=True, help="MobileNetV2's, for inputs with mean .5 and standard deviation .5"
-    )
-    arguments = parser.parse_args()
+    arguments = mobilenet_arguments(__doc__)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # random weights make gradients so small that they are slow
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for network, weights in (("trained", arguments.weights), ("random", "none")):
         model = load_model("mobilenet_v2", weights, mean=[0.5], std=[0.5], size=(SIZE, SIZE), device="cpu")
         photographs = torch.stack([model.load(path)[1] for path in find_pictures([arguments.pictures])])
         for objective in OBJECTIVES:
             rows += [{"network": network, **row} for row in rows_of(model, objective, photographs)]
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(TABLE, list(rows[0]), rows)
     summarise(rows)
 
 

@@ -9,8 +9,6 @@ experiments/results/dream_jitter.csv, draws docs/dream_jitter.png and prints the
 
 from __future__ import annotations
 
-import argparse
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from shared.averages import mean_of, said
+from shared.command_line import mobilenet_arguments
+from shared.figures import BLUE, RED, draw_estimates
+from shared.tables import DOCS, RESULTS, add_rows, markdown_table, read_rows
 from torch import Tensor
 
 from featvis.data.pictures import find_pictures
@@ -29,8 +31,7 @@ from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure
 
-RESULTS = Path(__file__).parent / "results" / "dream_jitter.csv"
-FIGURE = Path(__file__).parents[1] / "docs" / "dream_jitter.png"
+TABLE, FIGURE = RESULTS / "dream_jitter.csv", DOCS / "dream_jitter.png"
 STEPS = 20
 CHANNELS = (1, 8, 64)
 SHIFTS = 8
@@ -135,11 +136,8 @@ def experiment(subject: Subject, weights: str, pictures: list[Path], done: set[t
             objective = channels_at_once(subject, value, seed) if varied == "channels" else subject.layer
             measured = timed_dream(varied, model, objective, start, steps=STEPS, seed=seed, **settings)
             rows = rows_of(measured, response(measured.dream.picture))
-            with RESULTS.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                writer.writerows(
-                    {"network": subject.name, "varied": varied, "value": value, "seed": seed, **row} for row in rows
-                )
+            dreamt = {"network": subject.name, "varied": varied, "value": value, "seed": seed}
+            add_rows(TABLE, COLUMNS, [{**dreamt, **row} for row in rows])
             print(subject.name, varied, value, seed, f"{measured.seconds:.1f} s", flush=True)
 
 
@@ -163,15 +161,6 @@ class Table:
         return sorted({int(row["value"]) for row in self.rows if (row["network"], row["varied"]) == (network, varied)})
 
 
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-
-
-def said(values: np.ndarray, digits: int = 4) -> str:
-    mean, error = mean_and_error(values)
-    return f"{mean:.{digits}f} ± {error:.{digits}f}"
-
-
 def summarise(table: Table) -> None:
     """Prints a table for each network, and the paired comparisons."""
     for subject in SUBJECTS:
@@ -181,21 +170,24 @@ def summarise(table: Table) -> None:
             *((f"S({long}), picture", long, "signed"), (f"E({short}), gradient", short, "gradient")),
             *((f"E({long}), gradient", long, "gradient"), ("control, picture", short, "control")),
         )
-        print(f"\n{name}, {subject.layer}\n\n| | {' | '.join(head for head, *_ in shown)} | response | after shifts |")
-        print("|" + "---|" * (len(shown) + 3))
+        header = ("", *(head for head, *_ in shown), "response", "after shifts")
+        lines = []
         for varied in ("jitter", "equalised", "channels"):
             for value in table.settings(name, varied):
-                cells = [said(table.values(name, varied, value, period, column)) for _, period, column in shown]
+                cells = [
+                    said(mean_of(table.values(name, varied, value, period, column))) for _, period, column in shown
+                ]
                 for column in ("objective", "shifted"):
                     fixed = table.values(name, "jitter", 0, short, column)
                     relative = table.values(name, varied, value, short, column) / fixed
-                    cells.append("" if varied == "channels" else said(relative, 2))
-                print(f"| {varied} {value if varied != 'equalised' else ''} | {' | '.join(cells)} |")
+                    cells.append("" if varied == "channels" else said(mean_of(relative), 2))
+                lines.append((f"{varied} {value}" if varied != "equalised" else varied, *cells))
+        print(f"\n{name}, {subject.layer}\n\n{markdown_table(header, lines)}")
         for period in subject.periods:
             for column, letter in (("picture", "E"), ("signed", "S")):
                 fixed = table.values(name, "jitter", 0, period, column)
                 for varied, value in (("jitter", 32), ("equalised", 0)):
-                    mean, error = mean_and_error(table.values(name, varied, value, period, column) - fixed)
+                    mean, error = mean_of(table.values(name, varied, value, period, column) - fixed)
                     left = 1 + mean / fixed.mean()
                     print(f"{letter}({period}), {varied} - fixed, paired: {mean:+.4f} ± {error:.4f}, {left:.0%} left")
 
@@ -211,14 +203,13 @@ def draw(table: Table) -> None:
         # The last one stands apart: it has no jitter.
         places = [*range(len(reach)), len(reach) + 0.5]
         for axes, (title, *measured) in zip(panels[:, column], rows, strict=True):
-            for period, colour in zip(subject.periods, ("#0072b2", "#d55e00"), strict=True):
+            for period, colour in zip(subject.periods, (BLUE, RED), strict=True):
                 for which, line, marker, what in zip(measured, "-:", "os", ("picture", "last gradient"), strict=True):
-                    points = [mean_and_error(table.values(subject.name, *one, period, which)) for one in settings]
-                    means, errors = zip(*points, strict=True)
+                    points = [mean_of(table.values(subject.name, *one, period, which)) for one in settings]
                     style = {"color": colour, "marker": marker, "markersize": 4, "capsize": 3}
                     label = f"period {period}, {what}"
-                    axes.errorbar(places[:-1], means[:-1], errors[:-1], linestyle=line, label=label, **style)
-                    axes.errorbar(places[-1:], means[-1:], errors[-1:], linestyle="none", **style)
+                    draw_estimates(axes, places[:-1], points[:-1], linestyle=line, label=label, **style)
+                    draw_estimates(axes, places[-1:], points[-1:], linestyle="none", **style)
             axes.axhline(0, color="0.8", linewidth=1, zorder=0)
             axes.axvline(len(reach) - 0.25, color="0.8", linewidth=1, linestyle="--", zorder=0)
             axes.set_xticks(places, [*map(str, reach), "0,\nequalised"])
@@ -229,24 +220,14 @@ def draw(table: Table) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures")
-    parser.add_argument(
-        "--weights", required=True, help="MobileNetV2's, for inputs with mean .5 and standard deviation .5"
-    )
-    arguments = parser.parse_args()
+    arguments = mobilenet_arguments(__doc__)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # random weights make gradients so small that they are slow
     pictures = find_pictures([arguments.pictures])
-    RESULTS.parent.mkdir(exist_ok=True)
-    if not RESULTS.exists():
-        RESULTS.write_text(",".join(COLUMNS) + "\n")
-    with RESULTS.open() as file:
-        done = {(row["network"], row["varied"], row["value"], row["seed"]) for row in csv.DictReader(file)}
+    done = {(row["network"], row["varied"], row["value"], row["seed"]) for row in read_rows(TABLE)}
     for subject in SUBJECTS:
         experiment(subject, arguments.weights, pictures, done)
-    with RESULTS.open() as file:
-        table = Table(list(csv.DictReader(file)))
+    table = Table(read_rows(TABLE))
     summarise(table)
     draw(table)
 

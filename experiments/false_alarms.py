@@ -10,13 +10,12 @@ be found in 128 faces. Writes experiments/results/false_alarms.csv.
 
 from __future__ import annotations
 
-import argparse
-import csv
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from shared.command_line import parser_of
+from shared.tables import RESULTS, row_of, write_rows
 from torch import Tensor, nn
 
 from featvis.data.pictures import find_pictures, load_picture, prepare
@@ -24,7 +23,8 @@ from featvis.gan import Surroundings, Verdict, high_pass, samples_of
 from featvis.measure.standing_out import LEVEL
 from featvis.models.specs import load_model
 
-RESULTS = Path(__file__).parent / "results" / "false_alarms.csv"
+TABLE = RESULTS / "false_alarms.csv"
+COLUMNS = ("pictures", "comb", "period", "sets", "stands_out")
 
 Make = Callable[[torch.Generator], Tensor]
 
@@ -94,7 +94,7 @@ def judged(values: Tensor, total_stride: int) -> Verdict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("lossless")
     parser.add_argument("photographs")
     parser.add_argument("face_generator")
@@ -122,13 +122,13 @@ def main() -> None:
         "128 faces, each enlarged by its own factor": (enlarged(faces), 16, 200),
         "gradients without a stride at 64 faces": (gradients(faces), 16, 200),
     }
-    rows: list[list[object]] = []
+    rows: list[dict[str, str]] = []
     for name, (make, total_stride, count) in sources.items():
         verdicts = [judged(make(torch.Generator().manual_seed(seed)), total_stride) for seed in range(count)]
         for period in verdicts[0].chances:
             alarms = sum(verdict.chances[period] <= LEVEL for verdict in verdicts)
-            rows.append([name, "", period, count, f"{alarms / count:.4f}"])
-            print(*rows[-1], sep=", ", flush=True)
+            rows.append(row_of(COLUMNS, name, "", period, count, f"{alarms / count:.4f}"))
+            print(*rows[-1].values(), sep=", ", flush=True)
     for period in (2, 4):
         rows_of, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
         places = ((rows_of % period == 0) & (columns % period == 0)).double()
@@ -136,11 +136,9 @@ def main() -> None:
             chosen = [torch.randperm(2048, generator=torch.Generator().manual_seed(seed))[:128] for seed in range(20)]
             verdicts = [judged(high_pass(faces[numbers] + strength * places), 8) for numbers in chosen]
             found = sum(verdict.chances[period] <= LEVEL for verdict in verdicts)
-            rows.append(["128 faces with a comb", strength, period, 20, f"{found / 20:.4f}"])
-            print(*rows[-1], sep=", ", flush=True)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["pictures", "comb", "period", "sets", "stands_out"], *rows])
+            rows.append(row_of(COLUMNS, "128 faces with a comb", strength, period, 20, f"{found / 20:.4f}"))
+            print(*rows[-1].values(), sep=", ", flush=True)
+    write_rows(TABLE, COLUMNS, rows)
 
 
 if __name__ == "__main__":

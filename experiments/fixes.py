@@ -10,27 +10,26 @@ wide, or what the network is built for. Writes experiments/results/fixes.csv and
 
 from __future__ import annotations
 
-import csv
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from shared.classifiers import random_torchvision
+from shared.command_line import parser_of
+from shared.tables import RESULTS, add_rows, markdown_table, read_rows
 
 from featvis.audit.repairs import NEGLIGIBLE, judge, measured_energy
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
-from featvis.models.specs import load_model
 from featvis.predict.prediction import predict
 from featvis.repair.forward import Site
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.trace import trace
 
-RESULTS = Path(__file__).parent / "results" / "fixes.csv"
+TABLE = RESULTS / "fixes.csv"
 SIZE = 160
 """Pixels: five total strides of 32, of which the measure takes three, without the border that padding reaches."""
 
@@ -64,12 +63,8 @@ def downsampling() -> list[str]:
 def examine(name: str) -> list[dict[str, Any]]:
     """A row for each fix of one model."""
     torch.set_num_threads(1)
-    model = load_model(name, "none", seed=0)
+    model = random_torchvision(name)
     module = model.module
-    if name.startswith("vit"):
-        # torchvision starts the head at zero, which leaves no gradient.
-        torch.manual_seed(1)
-        nn.init.normal_(module.heads.head.weight)
     size = model.input_size[1] if name.startswith(("vit", "maxvit")) else SIZE
     count = PICTURES if operations(name) < LARGE else PICTURES // 2
     images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -125,10 +120,8 @@ def as_text(energies: dict[int, float]) -> str:
 
 def summarise(rows: list[dict[str, str]]) -> None:
     """Prints how often each fix applies and lowers the energy, and by how much in the middle."""
-    print(
-        "| fix | applies to | lowered | nothing to lower | not lowered | raised | shape kept | median E after / before |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    verdicts = ("lowered", "nothing to lower", "not lowered", "raised")
+    lines, refused = [], []
     for fix in downsampling():
         mine = [row for row in rows if row["fix"] == fix]
         counts = {
@@ -139,30 +132,24 @@ def summarise(rows: list[dict[str, str]]) -> None:
         ratios = sorted(float(after) / float(before) for before, after in pairs if abs(float(before)) >= NEGLIGIBLE)
         middle = f"{ratios[len(ratios) // 2]:.3f}" if ratios else "-"
         kept = sum(row["shape_kept"] == "True" for row in applied)
-        cells = [counts.get(verdict, 0) for verdict in ("lowered", "nothing to lower", "not lowered", "raised")]
-        print(f"| {fix} | {len(applied)} | {' | '.join(map(str, cells))} | {kept} | {middle} |")
-        for row in mine:
-            if row["verdict"] == "refused":
-                print(f"  refused: {row['model']}: {row['reason']}")
+        lines.append((fix, len(applied), *(counts.get(verdict, 0) for verdict in verdicts), kept, middle))
+        refused += [f"{fix} refused: {row['model']}: {row['reason']}" for row in mine if row["verdict"] == "refused"]
+    print(markdown_table(("fix", "applies to", *verdicts, "shape kept", "median E after / before"), lines))
+    print(*refused, sep="\n")
 
 
 def main() -> None:
+    parser_of(__doc__).parse_args()
     models = import_torchvision().models
-    RESULTS.parent.mkdir(exist_ok=True)
-    if not RESULTS.exists():
-        RESULTS.write_text(",".join(COLUMNS) + "\n")
-    with RESULTS.open() as file:
-        done = {row["model"] for row in csv.DictReader(file)}
+    done = {row["model"] for row in read_rows(TABLE)}
     for name in sorted(models.list_models(module=models), key=operations):
         if name in done:
             continue
         with ProcessPoolExecutor(1, get_context("fork")) as alone:
             rows = alone.submit(examine, name).result()
-        with RESULTS.open("a", newline="") as file:
-            csv.DictWriter(file, COLUMNS).writerows(rows)
+        add_rows(TABLE, COLUMNS, rows)
         print(name, *(f"{row.get('fix')}:{row.get('verdict')}" for row in rows), flush=True)
-    with RESULTS.open() as file:
-        summarise(list(csv.DictReader(file)))
+    summarise(read_rows(TABLE))
 
 
 if __name__ == "__main__":

@@ -16,9 +16,6 @@ nothing of what a picture shows.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,17 +23,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from shared.archive import read_split, windows
+from shared.averages import mean_of, said
+from shared.command_line import parser_of
+from shared.figures import BLUE, GREEN, LINE, ORANGE, PINK, RED, open_box
+from shared.tables import DOCS, RESULTS, add_rows, markdown_table, read_rows, row_of
 from torch import Tensor, nn
-from train_classifier import read_split
 
 from featvis.gan import high_pass
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.energy import checkerboard_energy
 from featvis.plots import save_figure
 from featvis.repair.layers import BlurPool2d
 
-RESULTS = Path(__file__).parent / "results" / "gan_duel.csv"
-FIGURE = Path(__file__).parents[1] / "docs" / "gan_duel.png"
+TABLE, FIGURE = RESULTS / "gan_duel.csv", DOCS / "gan_duel.png"
 
 SIZE, PICTURES, WIDTH = 28, 32, 16
 
@@ -89,8 +89,7 @@ def crops(pictures: Tensor, count: int, generator: torch.Generator) -> Tensor:
     )
     mirrored = torch.rand(count, 1, generator=generator) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns)
-    batch = pictures.permute(0, 2, 3, 1)[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return batch.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return windows(pictures, chosen, rows, columns).float() / 127.5 - 1
 
 
 def distance(first: Tensor, second: Tensor) -> float:
@@ -103,14 +102,8 @@ def distance(first: Tensor, second: Tensor) -> float:
 
 def measured(network: nn.Module, free: Tensor, real: Tensor) -> list[float]:
     """Gradient energies of period 2 at free and at real pictures, the control at free ones, and the pictures' own, each with its error."""
-    energies = []
-    for pictures in (free, real):
-        metric = CheckerboardEnergy(2)
-        metric.update(GradientEngine(network, "0")(pictures))
-        energies.append(metric.compute())
-    metric = CheckerboardEnergy(2)
-    metric.update(high_pass(free))
-    detail = metric.compute()
+    energies = [checkerboard_energy(GradientEngine(network, "0")(pictures), 2) for pictures in (free, real)]
+    detail = checkerboard_energy(high_pass(free), 2)
     found = (
         energies[0].energy[2], energies[1].energy[2], energies[0].controls[3],
         detail.energy[2], detail.signed_comb[2], detail.controls[3],
@@ -118,7 +111,7 @@ def measured(network: nn.Module, free: Tensor, real: Tensor) -> list[float]:
     return [float(number) for estimate in found for number in (estimate.value, estimate.error or 0.0)]
 
 
-def duel(variant: str, seed: int, data: Tensor, steps: int, every: int) -> list[list[object]]:
+def duel(variant: str, seed: int, data: Tensor, steps: int, every: int) -> list[dict[str, str]]:
     """Train one discriminator against free pixels, and measure both as they go."""
     network = discriminator(variant, seed)
     random = torch.Generator().manual_seed(seed)
@@ -128,14 +121,13 @@ def duel(variant: str, seed: int, data: Tensor, steps: int, every: int) -> list[
     for_network = torch.optim.Adam(network.parameters(), 0.001, betas=(0.0, 0.99))
     for_pixels = torch.optim.Adam([free], 0.01, betas=(0.0, 0.99))
     started = time.perf_counter()
-    rows: list[list[object]] = []
+    rows: list[dict[str, str]] = []
     for step in range(steps + 1):
         if step % every == 0:
             pixels = free.detach().clone()
             found = [*measured(network, pixels, fixed[0]), distance(pixels, fixed[0]) / scale]
-            rows.append(
-                [variant, seed, step, *(f"{value:.6f}" for value in found), f"{time.perf_counter() - started:.1f}"]
-            )
+            numbers = (f"{value:.6f}" for value in found)
+            rows.append(row_of(COLUMNS, variant, seed, step, *numbers, f"{time.perf_counter() - started:.1f}"))
         real = crops(data, PICTURES, random).requires_grad_()
         logits = network(real)
         (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
@@ -151,31 +143,19 @@ def duel(variant: str, seed: int, data: Tensor, steps: int, every: int) -> list[
     return rows
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The measurements, a row each."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """The mean over seeds and its standard error."""
-    return statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
-
-
 def table(rows: Sequence[dict[str, str]]) -> str:
     """Means over seeds, their standard errors and the least and largest seed at the last step, a line for each variant."""
     last = max(int(row["step"]) for row in rows)
     names = (*MEASURES, "distance")
-    lines = ["| first layer | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    lines = []
     for variant in VARIANTS:
         found = [row for row in rows if row["variant"] == variant and int(row["step"]) == last]
         cells = []
         for name in names if len(found) > 1 else ():
             values = [float(row[name]) for row in found]
-            mean, error = mean_and_error(values)
-            cells.append(f"{mean:.4f} ± {error:.4f} ({min(values):.4f} to {max(values):.4f})")
-        lines.append(f"| {variant} | {len(found)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            cells.append(f"{said(mean_of(values))} ({min(values):.4f} to {max(values):.4f})")
+        lines.append((variant, len(found), *cells))
+    return markdown_table(("first layer", "seeds", *names), lines)
 
 
 PANELS = {
@@ -184,8 +164,8 @@ PANELS = {
     "picture_comb": "the free pixels, high-passed\nsigned comb S(2)",
 }
 
-COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
-"""One for each variant; they differ for every kind of colour vision: Okabe and Ito 2008."""
+COLOURS = (RED, ORANGE, BLUE, GREEN, PINK)
+"""One for each variant."""
 
 
 def figure(rows: Sequence[dict[str, str]]) -> Figure:
@@ -195,11 +175,11 @@ def figure(rows: Sequence[dict[str, str]]) -> Figure:
         for variant, colour in zip(VARIANTS, COLOURS, strict=True):
             own = [row for row in rows if row["variant"] == variant]
             steps = sorted({int(row["step"]) for row in own})
-            found = [mean_and_error([float(row[name]) for row in own if int(row["step"]) == step]) for step in steps]
+            found = [mean_of([float(row[name]) for row in own if int(row["step"]) == step]) for step in steps]
             axes.plot(steps, [mean for mean, _ in found], color=colour, label=variant)
             low, high = [mean - error for mean, error in found], [mean + error for mean, error in found]
             axes.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0)
-        axes.axhline(0, color="#666666", linewidth=0.8)
+        axes.axhline(0, color=LINE, linewidth=0.8)
         if name == "at_free":
             # Zero is on the axis: three decades lie between the variants, and some values are below.
             axes.set_yscale("symlog", linthresh=0.001)
@@ -207,40 +187,34 @@ def figure(rows: Sequence[dict[str, str]]) -> Figure:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
         axes.set_xticks(steps)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_box(axes)
     drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(VARIANTS), frameon=False)
     return drawn
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("archive", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=TABLE)
     parser.add_argument("--figure", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.archive is not None:
         data, _ = read_split(arguments.archive, "test")
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        done = set()
-        if arguments.out.exists():
-            done = {(row["variant"], int(row["seed"])) for row in read(arguments.out)}
-        else:
-            arguments.out.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+        done = {(row["variant"], int(row["seed"])) for row in read_rows(arguments.out)}
         for seed in range(arguments.seeds):
             for variant in VARIANTS:
                 if (variant, seed) in done:
                     continue
                 rows = duel(variant, seed, data, arguments.steps, arguments.every)
-                with arguments.out.open("a", newline="", encoding="utf-8") as file:
-                    csv.writer(file).writerows(rows)
-                print(*rows[-1], flush=True)
-    print(table(read(arguments.out)))
+                add_rows(arguments.out, COLUMNS, rows)
+                print(*rows[-1].values(), flush=True)
+    print(table(read_rows(arguments.out)))
     if arguments.figure:
-        print(save_figure(figure(read(arguments.out)), FIGURE))
+        print(save_figure(figure(read_rows(arguments.out)), FIGURE))
 
 
 if __name__ == "__main__":

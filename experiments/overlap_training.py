@@ -12,12 +12,11 @@ keeps how much each position weighs; three draws, 250 pictures, errors over the 
 network: where its weights are shuffled or untrained, measured anew at training pictures. What is measured already of the same weights
 is kept.
 
-Writes experiments/results/overlap_training.csv, docs/overlap_training.png and the table of docs/studies.md.
+Writes experiments/results/overlap_training.csv, docs/studies/overlap_training.png and the table of its page.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import re
@@ -25,25 +24,28 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from averages import mean_of, said
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
+from shared.archive import STUDIED, augment, read_split, rolled, some
+from shared.averages import mean_of, said
+from shared.classifiers import WEIGHTS, epochs_in, normalise, seed_of
+from shared.command_line import archive_parser
+from shared.figures import BLUE, GREEN, PINK, RED, SKY, draw_estimates
+from shared.measuring import PERIODS, energies_of
+from shared.tables import RESULTS, STUDIES, markdown_table, put_table, read_rows, row_of, write_rows
+from shared.weights import settle, with_weights
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
-from train_classifier import LOG, WEIGHTS, augment, normalise, read_split
-from zoo_audit import energies_of, rolled, some
 
 from featvis.measure.estimates import Estimate
-from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.models.model import Model
 from featvis.models.zoo import ZOO
 from featvis.plots import save_figure
 from featvis.predict.prediction import predict
 from featvis.tracing.hashes import weights_hash
 
-TABLE, FIGURE = RESULTS / "overlap_training.csv", DOCS / "overlap_training.png"
-TWINS, PERIOD, PICTURES, DRAWS = ("k3s2", "k4s2", "shortcut-1x1"), 8, 500, 3
+TABLE = RESULTS / "overlap_training.csv"
+PAGE, FIGURE = STUDIES / "overlap_training.md", STUDIES / "overlap_training.png"
+TWINS, PERIOD, DRAWS = ("k3s2", "k4s2", "shortcut-1x1"), PERIODS["classifier"], 3
 SETTLING = 2000
 """Training pictures at which batch norms are measured."""
 
@@ -70,16 +72,11 @@ def snapshots(short: Path, still: Path) -> Iterator[tuple[str, str, int, int, Pa
     """Recipe, twin, seed, epoch and file of all weights that there are; no file for those before the full training."""
     for twin in TWINS:
         for path in sorted(short.glob(f"{twin}-*/epoch-*.safetensors")):
-            yield "short", twin, seed_of(path), int(re.sub(r"\D", "", path.stem)), path
+            yield "short", twin, seed_of(path.parent), int(re.sub(r"\D", "", path.stem)), path
         for path in sorted(still.glob(f"{twin}-*/{WEIGHTS}")):
-            yield "still", twin, seed_of(path), len(read_rows(path.with_name(LOG))), path
+            yield "still", twin, seed_of(path.parent), epochs_in(path.parent), path
         yield "full", twin, 0, 0, None
         yield "full", twin, 0, FULL_EPOCHS, ZOO[f"twin-{twin}"].weights
-
-
-def seed_of(path: Path) -> int:
-    """Of the training in the folder of this file."""
-    return int(path.parent.name.rpartition("-")[2])
 
 
 def network_at(twin: str, seed: int, path: Path | None, epoch: int, inputs: list[Tensor]) -> nn.Module:
@@ -90,16 +87,10 @@ def network_at(twin: str, seed: int, path: Path | None, epoch: int, inputs: list
     torch.manual_seed(seed)
     network = ZOO[f"twin-{twin}"].architecture().eval()
     if path is not None:
-        load_strictly(network, read_checkpoint(path), str(path))
+        with_weights(network, path)
     if epoch == 0:
         settle(network, inputs)
     return network
-
-
-@torch.no_grad()
-def settle(network: nn.Module, inputs: list[Tensor]) -> None:
-    """Give the batch norms the statistics of these inputs."""
-    update_bn(inputs, network)
 
 
 def measured(network: nn.Module, twin: str, pictures: Tensor) -> list[float]:
@@ -152,13 +143,8 @@ def measure_all(
                 if change
                 else measured(network, twin, pictures)
             )
-            rows[key] = dict(
-                zip(
-                    COLUMNS,
-                    (*key, *("" if math.isnan(value) else f"{value:.6f}" for value in values), mark),
-                    strict=True,
-                )
-            )
+            numbers = ("" if math.isnan(value) else f"{value:.6f}" for value in values)
+            rows[key] = row_of(COLUMNS, *key, *numbers, mark)
             print(rows[key], flush=True)
             write_rows(TABLE, COLUMNS, rows.values())
     return list(rows.values())
@@ -200,7 +186,7 @@ def table(rows: list[dict[str, str]]) -> str:
     return markdown_table(header, lines)
 
 
-COLOURS = dict(zip(LAYERS, ("#0072b2", "#d55e00", "#009e73"), strict=True))
+COLOURS = dict(zip(LAYERS, (BLUE, RED, GREEN), strict=True))
 STYLES = {"k3s2": ("-", "o"), "k4s2": ("--", "s"), "shortcut-1x1": (":", "^")}
 
 
@@ -211,7 +197,7 @@ def draw(rows: list[dict[str, str]]) -> Figure:
     for twin in TWINS:
         for name, colour in COLOURS.items():
             _line(left, rows, twin, "trained", name, colour, f"{name.partition('.')[0]}, {twin}")
-        for shuffle, colour in zip(SHUFFLES, ("#222222", "#cc79a7", "#56b4e9"), strict=True):
+        for shuffle, colour in zip(SHUFFLES, ("#222222", PINK, SKY), strict=True):
             if shuffle == "trained" or twin in ("k3s2", "k4s2"):
                 _line(right, rows, twin, shuffle, "measured", colour, f"{shuffle}, {twin}")
     left.set_title("What each strided layer injects, from its weights")
@@ -241,16 +227,14 @@ def _line(
     values = {epoch: value for epoch, its in by_epoch if (value := estimate(its, column)) is not None}
     if not values:
         return
-    axes.errorbar(
-        list(values), [value.value for value in values.values()], [value.error or 0.0 for value in values.values()],
+    draw_estimates(
+        axes, list(values), list(values.values()),
         color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.2, capsize=2, label=label,
     )  # fmt: skip
     end = estimate(chosen(rows, "full", twin, shuffle)[FULL_EPOCHS], column)
     if end is not None:
-        axes.errorbar(
-            last_epoch(rows) + 1, end.value, end.error or 0.0,
-            color=colour, marker=marker, markersize=6, markerfacecolor="none", capsize=2,
-        )  # fmt: skip
+        last = [last_epoch(rows) + 1]
+        draw_estimates(axes, last, [end], color=colour, marker=marker, markersize=6, markerfacecolor="none", capsize=2)
 
 
 def last_epoch(rows: list[dict[str, str]]) -> int:
@@ -259,8 +243,7 @@ def last_epoch(rows: list[dict[str, str]]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    parser = archive_parser(__doc__)
     parser.add_argument("--snapshots", type=Path, default=Path("build/short"))
     parser.add_argument("--still", type=Path, default=Path("build/still"), help="Trained without random crops.")
     arguments = parser.parse_args()
@@ -269,9 +252,9 @@ def main() -> None:
     training, _ = read_split(arguments.archive, "train")
     crops = augment(training[:: len(training) // SETTLING], torch.Generator().manual_seed(0))
     trained = snapshots(arguments.snapshots, arguments.still)
-    rows = measure_all(trained, rolled(some(pictures, PICTURES)), list(normalise(crops).split(250)))
+    rows = measure_all(trained, rolled(some(pictures, STUDIED)), list(normalise(crops).split(250)))
     save_figure(draw(rows), FIGURE)
-    put_table(DOCS / "studies.md", "training", table(rows))
+    put_table(PAGE, "training", table(rows))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 The share of high frequencies in the input gradient, beside E and S, in three places: behind a single layer that reads white noise, with
 random signs as its output's gradient; in the zoo's classifier twins with random weights, eight seeds; and trained. The networks read 512
 test pictures (64 for each of the eight seeds), cropped at random as in training. Writes experiments/results/pooling_frequencies.csv,
-docs/pooling_frequencies.png and the table of docs/studies.md.
+docs/studies/pooling_frequencies.png and the table of its page.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from adversary import trained_twins
-from averages import mean_of, said
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
+from shared.archive import cropped_test_pictures
+from shared.averages import mean_of, said
+from shared.classifiers import trained_twins
+from shared.command_line import archive_argument
+from shared.figures import BLUE, GREY, LINE, RED, draw_estimates, open_box
+from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, row_of, write_rows
 from torch import Tensor, nn
-from train_classifier import archive_argument, cropped_test_pictures
 
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.energy import checkerboard_energy
 from featvis.measure.estimates import Estimate
 from featvis.models.model import Model
 from featvis.models.specs import load_model
@@ -30,6 +32,7 @@ from featvis.plots import save_figure
 from featvis.repair.layers import BlurPool2d, L2Pool2d
 
 TABLE = RESULTS / "pooling_frequencies.csv"
+PAGE, FIGURE = STUDIES / "pooling_frequencies.md", STUDIES / "pooling_frequencies.png"
 COLUMNS = ("downsampling", "place", "what", "value", "error")
 
 PICTURES, SEEDS, BATCH = 512, 8, 64
@@ -61,9 +64,9 @@ class Found(NamedTuple):
     spectrum: Tensor
 
 
-def found_in(energies: Energies, gradients: Tensor) -> Found:
-    """From what was measured at all of these gradients."""
-    stride = energies.total_stride
+def found_in(gradients: Tensor, stride: int) -> Found:
+    """What these gradients measure."""
+    energies = checkerboard_energy(gradients, stride)
     return Found(
         energies.high_frequency_share, energies.energy[stride], energies.signed_comb[stride], spectrum(gradients)
     )
@@ -84,18 +87,14 @@ def of_layer(make: Callable[[], nn.Module]) -> Found:
         noise = torch.randn(1, CHANNELS, SIDE, SIDE, requires_grad=True)
         output = make()(noise)
         gradients += torch.autograd.grad(output, noise, torch.randint(0, 2, output.shape) * 2.0 - 1)
-    metric = CheckerboardEnergy(2)
-    metric.update(torch.cat(gradients))
-    return found_in(metric.compute(), torch.cat(gradients))
+    return found_in(torch.cat(gradients), 2)
 
 
 def of_network(model: Model, pictures: Tensor) -> Found:
     """The gradient of the top logit at pictures (N, 3, 32, 32) in [0, 1]; errors over the pictures."""
     engine = GradientEngine(model)
     gradients = torch.cat([engine(model.normalise(batch)) for batch in pictures.split(BATCH)])
-    metric = CheckerboardEnergy(engine.total_stride)
-    metric.update(gradients)
-    return found_in(metric.compute(), gradients)
+    return found_in(gradients, engine.total_stride)
 
 
 def of_seeds(spec: str, pictures: Tensor) -> Found:
@@ -129,24 +128,14 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
     upper.colorbar(image, ax=panels, label="power / its mean, dB", shrink=0.8)
     heads = ("share of high frequencies", "checkerboard energy E", "signed comb S")
     for column, (axes, head) in enumerate(zip(lower.subplots(1, 3), heads, strict=True)):
-        for place, marker, colour, shift in zip(
-            PLACES, "s^o", ("#999999", "#D55E00", "#0072B2"), (-0.2, 0, 0.2), strict=True
-        ):
-            chosen = [(number, found[name, place][column]) for number, name in enumerate(names)]
-            axes.errorbar(
-                [number + shift for number, _ in chosen],
-                [estimate.value for _, estimate in chosen],
-                [estimate.error for _, estimate in chosen],
-                fmt=marker,
-                color=colour,
-                capsize=3,
-                markersize=5,
-                label=place,
-            )
+        for place, marker, colour, shift in zip(PLACES, "s^o", (GREY, RED, BLUE), (-0.2, 0, 0.2), strict=True):
+            places = [number + shift for number in range(len(names))]
+            estimates = [found[name, place][column] for name in names]
+            draw_estimates(axes, places, estimates, fmt=marker, color=colour, capsize=3, markersize=5, label=place)
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axes.set_title(head, fontsize=11)
-        axes.axhline(0 if column else 0.75, color="#666666", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.axhline(0 if column else 0.75, color=LINE, linewidth=0.8)
+        open_box(axes)
         if column == 1:
             axes.set_yscale("symlog", linthresh=0.001)
             axes.set_ylim(bottom=-0.0005)
@@ -158,17 +147,14 @@ def figure(found: dict[tuple[str, str], Found]) -> Figure:
 def rows_of(name: str, place: str, found: Found) -> list[dict[str, str]]:
     """A row for each of the three numbers."""
     return [
-        dict(zip(COLUMNS, (name, place, what, f"{value:.5f}", f"{error:.5f}"), strict=True))
+        row_of(COLUMNS, name, place, what, f"{value:.5f}", f"{error:.5f}")
         for what, (value, error) in zip(QUANTITIES, found[:3], strict=True)
     ]
 
 
 def table(rows: list[dict[str, str]]) -> str:
     """A line for each way of downsampling, with the three numbers in each place."""
-    values = {
-        (row["downsampling"], row["place"], row["what"]): Estimate(float(row["value"]), float(row["error"]))
-        for row in rows
-    }
+    values = {(row["downsampling"], row["place"], row["what"]): estimate_in(row, "value", "error") for row in rows}
     lines = []
     for name in dict.fromkeys(row["downsampling"] for row in rows):
         cells = [said(values[name, place, what], digits) for what, digits in QUANTITIES.items() for place in PLACES]
@@ -189,8 +175,8 @@ def main() -> None:
         found[name, PLACES[2]] = of_network(twins[name], pixels)
     rows = [row for (name, place), its in found.items() for row in rows_of(name, place, its)]
     write_rows(TABLE, COLUMNS, rows)
-    put_table(DOCS / "studies.md", "pooling", table(rows))
-    save_figure(figure(found), DOCS / "pooling_frequencies.png")
+    put_table(PAGE, "pooling", table(rows))
+    save_figure(figure(found), FIGURE)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,15 @@ experiments/results/random_generators.csv and docs/random_generators.png.
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
-
 import torch
+from shared.command_line import parser_of
+from shared.tables import DOCS, RESULTS, write_rows
 
 from featvis.commands.generator_comparison import figure_of
-from featvis.files import write_text
 from featvis.gan.upsampling import GeneratorComparison, compare_upsampling
 from featvis.plots import save_figure
 
-RESULTS = Path(__file__).parent / "results" / "random_generators.csv"
-FIGURE = Path(__file__).parents[1] / "docs" / "random_generators.png"
+TABLE, FIGURE = RESULTS / "random_generators.csv", DOCS / "random_generators.png"
 ARTICLE = (
     "deconv3",
     "deconv3-last",
@@ -64,8 +60,8 @@ def rows_of(comparison: GeneratorComparison) -> list[dict[str, object]]:
 
 
 def main() -> None:
+    parser_of(__doc__).parse_args()
     torch.set_num_threads(1)
-    RESULTS.parent.mkdir(exist_ok=True)
     rows: list[dict[str, object]] = []
     for names, samples in ((ARTICLE, 64), (SMOOTHED, 256)):
         for family in ("dcgan", "dcgan-plain"):
@@ -73,11 +69,7 @@ def main() -> None:
             rows += rows_of(comparison)
             if samples == 64 and family == "dcgan":
                 save_figure(figure_of(comparison), FIGURE)
-            table = io.StringIO()
-            writer = csv.DictWriter(table, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-            write_text(RESULTS, table.getvalue())
+            write_rows(TABLE, list(rows[0]), rows)
             print(f"{family}: {', '.join(names)} at {samples} networks", flush=True)
 
 

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from tables import DOCS, markdown_table, put_table
+from shared.command_line import parser_of
+from shared.tables import DOCS, markdown_table, put_table
 from torch import Tensor
 
 from featvis.measure.energy import Energies, checkerboard_energy
@@ -251,6 +252,7 @@ def control_rows() -> list[Row]:
 
 
 def main() -> None:
+    parser_of(__doc__).parse_args()
     torch.set_num_threads(1)
     rows = energy_rows()
     spectrum_head = (542, "spectrum")

@@ -4,42 +4,42 @@
 
 The zoo's generators, which differ in how they upsample: Frechet distance, losses, checkerboard energy and comb of their fine detail, and
 their fine detail itself, beside CIFAR-10's test pictures. Reads experiments/results/gan_training.csv, writes
-experiments/results/resize_modes.csv, docs/resize_modes.png and the table of docs/studies.md.
+experiments/results/resize_modes.csv, docs/studies/resize_modes.png and the table of its page.
 """
 
 from __future__ import annotations
 
 import torch
-from averages import mean_of, said
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
-from train_classifier import archive_argument, read_split
-from train_gan import TRAINING, distance, judge_of
-from trained_generators import (
-    BLUE,
+from shared.archive import read_split
+from shared.averages import mean_of, said
+from shared.command_line import archive_argument
+from shared.figures import BLUE, GREY, RED, open_box
+from shared.gans import (
     CONTROLS,
-    GENERATORS,
-    GREY,
-    ORANGE,
+    MEASURED_SAMPLES,
     PERIOD,
-    SAMPLES,
+    TRAINING,
+    distance,
+    judge_of,
     pictures_of,
     real_pictures,
-    trained,
-    weights_of,
+    shipped_generators,
+    trained_generator,
 )
+from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, read_rows, row_of, write_rows
 
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
 from featvis.measure.estimates import Estimate
 from featvis.plots import save_figure
 
 TABLE = RESULTS / "resize_modes.csv"
-FIGURE = DOCS / "resize_modes.png"
+PAGE, FIGURE = STUDIES / "resize_modes.md", STUDIES / "resize_modes.png"
 DRAWS = 3
 """Draws of 5,000 samples each, whose distances give an error."""
 
 REAL = "CIFAR-10"
-COLOURS = {"nearest": BLUE, "bilinear": ORANGE}
+COLOURS = {"nearest": BLUE, "bilinear": RED}
 COMMON_STEPS = 1000
 """Steps of the seeds that were trained for less time."""
 
@@ -97,7 +97,7 @@ def of_training(log: list[dict[str, str]], name: str) -> dict[str, Estimate]:
 def rows_of(name: str, found: dict[str, Estimate]) -> list[dict[str, str]]:
     """A row for each quantity."""
     return [
-        dict(zip(COLUMNS, (name, key, f"{value:.6g}", "" if error is None else f"{error:.3g}"), strict=True))
+        row_of(COLUMNS, name, key, f"{value:.6g}", "" if error is None else f"{error:.3g}")
         for key, (value, error) in found.items()
     ]
 
@@ -107,8 +107,8 @@ def table(rows: list[dict[str, str]]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["quantity"] in SHOWN:
-            estimate = Estimate(float(row["value"]), float(row["error"]) if row["error"] else None)
-            cells.setdefault(row["generator"], {})[row["quantity"]] = said(estimate, SHOWN[row["quantity"]][1])
+            value = said(estimate_in(row, "value", "error"), SHOWN[row["quantity"]][1])
+            cells.setdefault(row["generator"], {})[row["quantity"]] = value
     columns = {key: title for key, (title, _) in SHOWN.items() if any(key in its for its in cells.values())}
     names = sorted(cells, key=lambda name: name == REAL)
     lines = [(name, *(cells[name].get(key, "") for key in columns)) for name in names]
@@ -141,7 +141,7 @@ def figure_of(log: list[dict[str, str]], audits: dict[str, PictureAudit], real: 
     for axes in panels[:2]:
         axes.set_xlabel("step")
     for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
+        open_box(axes)
     return figure
 
 
@@ -151,20 +151,20 @@ def main() -> None:
     judge = judge_of(read_split(archive, "test")[0])
     real = measure_pictures(real_pictures(archive), PERIOD)
     log, audits, rows = read_rows(TRAINING), {}, rows_of(REAL, of_pictures(real))
-    for name in sorted(GENERATORS, key=lambda name: list(COLOURS).index(name) if name in COLOURS else len(COLOURS)):
-        if weights := weights_of(name):
-            generator = trained(name, weights)
-            audits[name] = measure_pictures(pictures_of(generator, SAMPLES), PERIOD)
-            found = {"distance": mean_of([distance(judge, generator, seed) for seed in range(DRAWS)])}
-            if len(seeds := distances_of_seeds(log, name)) > 1:
-                found["over_seeds"] = mean_of(seeds)
-            rows += rows_of(name, found | of_training(log, name) | of_pictures(audits[name]))
-            print(name, f"{seeds} after {COMMON_STEPS} steps", found, flush=True)
+    shipped = shipped_generators()
+    for name in sorted(shipped, key=lambda name: list(COLOURS).index(name) if name in COLOURS else len(COLOURS)):
+        generator = trained_generator(name, shipped[name])
+        audits[name] = measure_pictures(pictures_of(generator, MEASURED_SAMPLES), PERIOD)
+        found = {"distance": mean_of([distance(judge, generator, seed) for seed in range(DRAWS)])}
+        if len(seeds := distances_of_seeds(log, name)) > 1:
+            found["over_seeds"] = mean_of(seeds)
+        rows += rows_of(name, found | of_training(log, name) | of_pictures(audits[name]))
+        print(name, f"{seeds} after {COMMON_STEPS} steps", found, flush=True)
     for name, audit in audits.items():
         ratios = {f"power over CIFAR-10 at {at:.3f}": Estimate(ratio, None) for at, ratio in power_beside(audit, real)}
         rows += rows_of(name, ratios)
     write_rows(TABLE, COLUMNS, rows)
-    put_table(DOCS / "studies.md", "resize-modes", table(rows))
+    put_table(PAGE, "resize-modes", table(rows))
     save_figure(figure_of(log, audits, real), FIGURE)
 
 

@@ -4,8 +4,8 @@
 
 Patches of 12 x 12 pixels, inside the samples of the zoo's generators, by how far their mean colour is from the mean colour of all: the
 root mean square of the comb of period 4 in their fine detail, absolute and relative to that detail, after tanh and before, with a comb of
-period 3, which no layer makes, as the control. Writes experiments/results/strong_colours.csv, docs/strong_colours.png and the table of
-docs/studies.md.
+period 3, which no layer makes, as the control. Writes experiments/results/strong_colours.csv, docs/studies/strong_colours.png and the
+table of its page.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import math
 from typing import NamedTuple
 
 import torch
-from averages import said
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
+from shared.averages import rank_correlation, said
+from shared.command_line import archive_argument
+from shared.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW, draw_estimates, open_box
+from shared.gans import MEASURED_SAMPLES, latents_of, real_pictures, shipped_generators, trained_generator
+from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, row_of, write_rows
 from torch import Tensor
-from train_classifier import archive_argument
-from train_gan import LATENT
-from trained_generators import GENERATORS, SAMPLES, real_pictures, trained, weights_of
 
 from featvis.gan import high_pass
 from featvis.measure.estimates import Estimate
@@ -29,7 +29,7 @@ from featvis.models.zoo.generators import Generator
 from featvis.plots import save_figure
 
 TABLE = RESULTS / "strong_colours.csv"
-FIGURE = DOCS / "strong_colours.png"
+PAGE, FIGURE = STUDIES / "strong_colours.md", STUDIES / "strong_colours.png"
 BORDER, PATCH, BINS, GROUPS = 4, 12, 8, 32
 """Pixels left out on each side, side of a patch, classes of equal size by colour, groups of pictures for the jackknife."""
 
@@ -40,10 +40,10 @@ GREY_LEVELS = 127.5
 """In a unit of a picture that runs from -1 to 1."""
 
 COLOURS = {
-    "deconv3": "#d55e00", "deconv4": "#e69f00", "deconv3-last": "#cc79a7", "subpixel": "#f0e442",
-    "icnr": "#56b4e9", "nearest": "#0072b2", "bilinear": "#009e73", "CIFAR-10": "#000000",
+    "deconv3": RED, "deconv4": ORANGE, "deconv3-last": PINK, "subpixel": YELLOW,
+    "icnr": SKY, "nearest": BLUE, "bilinear": GREEN, "CIFAR-10": BLACK,
 }  # fmt: skip
-"""Okabe and Ito's, for every kind of colour vision; generators without one are in the table alone."""
+"""Generators without one are in the table alone."""
 
 
 class Patches(NamedTuple):
@@ -89,6 +89,11 @@ def patches_of(pictures: Tensor) -> Patches:
     )
 
 
+def spread_without(without: Tensor) -> float:
+    """The delete-a-group jackknife's error of what was computed without each of the groups, (GROUPS,)."""
+    return float(((without - without.mean()).square().sum() * (GROUPS - 1) / GROUPS).sqrt())
+
+
 def root_ratio(numerator: Tensor, denominator: Tensor, chosen: Tensor) -> Estimate:
     """The root of the ratio of two sums over the chosen patches, and its error from groups of pictures; the sign of the ratio is kept.
 
@@ -101,8 +106,7 @@ def root_ratio(numerator: Tensor, denominator: Tensor, chosen: Tensor) -> Estima
     ]
     above, below = (part.sum() for part in sums)
     ratio = float(above / below)
-    without = (above - sums[0]) / (below - sums[1])
-    error = float(((without - without.mean()).square().sum() * (GROUPS - 1) / GROUPS).sqrt())
+    error = spread_without((above - sums[0]) / (below - sums[1]))
     root = math.copysign(math.sqrt(abs(ratio)), ratio)
     return Estimate(root, error / max(2 * abs(root), math.sqrt(error)))
 
@@ -115,17 +119,15 @@ def upper_limit(root: Estimate) -> float | None:
     return None if square > 2 * error else math.sqrt(max(square, 0) + 2 * error)
 
 
-def rank_correlation(first: Tensor, second: Tensor) -> Estimate:
-    """Spearman's, with the error from groups of pictures."""
+def correlation_of(first: Tensor, second: Tensor) -> Estimate:
+    """Spearman's rank correlation of values of patches (N, patches), with the error from groups of pictures."""
 
-    def correlation(chosen: Tensor) -> float:
-        ranks = [values[chosen].flatten().argsort().argsort().double() for values in (first, second)]
-        return float(torch.corrcoef(torch.stack(ranks))[0, 1])
+    def over(chosen: Tensor) -> float:
+        return rank_correlation(first[chosen].flatten(), second[chosen].flatten())
 
     groups = torch.arange(len(first)) % GROUPS
-    without = torch.tensor([correlation(groups != group) for group in range(GROUPS)], dtype=torch.float64)
-    error = ((without - without.mean()).square().sum() * (GROUPS - 1) / GROUPS).sqrt()
-    return Estimate(correlation(groups >= 0), float(error))
+    without = torch.tensor([over(groups != group) for group in range(GROUPS)], dtype=torch.float64)
+    return Estimate(over(groups >= 0), spread_without(without))
 
 
 def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, str]]:
@@ -135,7 +137,7 @@ def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, str]]:
     )
     classes = torch.bucketize(patches.colour, limits[1:-1])
     ones = torch.ones_like(patches.colour)
-    correlations = {period: rank_correlation(patches.colour, comb) for period, comb in patches.combs.items()}
+    correlations = {period: correlation_of(patches.colour, comb) for period, comb in patches.combs.items()}
     rows = []
     for number in range(BINS):
         chosen = (classes == number).double()
@@ -147,8 +149,7 @@ def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, str]]:
                 correlations[period],
             )
             numbers = (f"{number:.4f}" for estimate in estimates for number in estimate)
-            cells = (name, stage, str(number + 1), f"{colour:.2f}", str(period), *numbers)
-            rows.append(dict(zip(COLUMNS, cells, strict=True)))
+            rows.append(row_of(COLUMNS, name, stage, number + 1, f"{colour:.2f}", period, *numbers))
     return rows
 
 
@@ -156,7 +157,8 @@ def table(rows: list[dict[str, str]]) -> str:
     """The weakest and the strongest colours of each set of pictures."""
 
     def cell(row: dict[str, str], column: str, digits: int) -> str:
-        estimate = Estimate(float(row[column]), float(row[f"{column}_error"]))
+        estimate = estimate_in(row, column)
+        assert estimate is not None
         if column != "correlation" and (limit := upper_limit(estimate)) is not None:
             return f"< {limit:.{digits}f}"
         return said(estimate, digits)
@@ -179,8 +181,7 @@ def table(rows: list[dict[str, str]]) -> str:
 @torch.no_grad()
 def before_tanh(generator: Generator, count: int) -> Tensor:
     """The samples that `featvis.gan` measures, before they are bounded."""
-    latents = torch.randn(count, LATENT, generator=torch.Generator().manual_seed(0))
-    return torch.cat([generator.before_tanh(batch) for batch in latents.split(250)])
+    return torch.cat([generator.before_tanh(batch) for batch in latents_of(count)])
 
 
 def figure_of(rows: list[dict[str, str]]) -> Figure:
@@ -196,13 +197,12 @@ def figure_of(rows: list[dict[str, str]]) -> Figure:
         for name, colour in COLOURS.items():
             own = [row for row in rows if (row["generator"], row["stage"], row["period"]) == (name, stage, "4")]
             if own:
-                places, values, errors = (
-                    [float(row[key]) for row in own] for key in ("colour_distance", column, f"{column}_error")
-                )
-                axes.errorbar(places, values, errors, color=colour, marker="o", markersize=4, capsize=2, label=name)
+                places = [float(row["colour_distance"]) for row in own]
+                found = [estimate for row in own if (estimate := estimate_in(row, column))]
+                draw_estimates(axes, places, found, color=colour, marker="o", markersize=4, capsize=2, label=name)
         axes.set_title(title, fontsize=10)
-        axes.axhline(0, color="#999999", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        open_box(axes)
     figure.supxlabel("distance of a patch's colour from the mean colour, grey levels", fontsize=10)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS), frameon=False)
     return figure
@@ -212,16 +212,15 @@ def main() -> None:
     archive = archive_argument(__doc__)
     torch.set_num_threads(1)
     sets = {("CIFAR-10", "pictures"): real_pictures(archive)}
-    for name in GENERATORS:
-        if weights := weights_of(name):
-            linear = before_tanh(trained(name, weights), SAMPLES)
-            sets[name, "pictures"], sets[name, "before tanh"] = linear.tanh(), linear
+    for name, weights in shipped_generators().items():
+        linear = before_tanh(trained_generator(name, weights), MEASURED_SAMPLES)
+        sets[name, "pictures"], sets[name, "before tanh"] = linear.tanh(), linear
     rows: list[dict[str, str]] = []
     for (name, stage), pictures in sets.items():
         rows += rows_of(name, stage, patches_of(pictures))
         print(*rows[-1].values(), flush=True)
     write_rows(TABLE, COLUMNS, rows)
-    put_table(DOCS / "studies.md", "strong-colours", table(rows))
+    put_table(PAGE, "strong-colours", table(rows))
     save_figure(figure_of(rows), FIGURE)
 
 

@@ -9,9 +9,6 @@ docs/style_transfer.png.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
 import itertools
 from pathlib import Path
 
@@ -19,19 +16,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from shared.command_line import parser_of
+from shared.tables import DOCS, RESULTS, write_rows
+from shared.weights import with_weights
 from torch import Tensor, nn
 
 from featvis.data.pictures import find_pictures
-from featvis.files import write_text
 from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.phases import fold
-from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.plots import save_figure
 from featvis.plots.panels import FAINT, MARGIN, Page, pixel_edges
 from featvis.repair.surgery import operate
 
-RESULTS = Path(__file__).parent / "results" / "style_transfer.csv"
-FIGURE = Path(__file__).parents[1] / "docs" / "style_transfer.png"
+TABLE, FIGURE = RESULTS / "style_transfer.csv", DOCS / "style_transfer.png"
 PERIOD, LARGEST = 4, 256
 """The product of the last two strides; the largest side of a picture, a photograph being cropped from its middle."""
 
@@ -143,13 +140,12 @@ def measure(outputs: list[Tensor], border: int) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", required=True, help="style_udnie.pth")
+    parser = parser_of(__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help="style_udnie.pth")
     parser.add_argument("--pictures", required=True, help="a folder of lossless pictures")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    network = StyleNetwork().eval().requires_grad_(False)
-    load_strictly(network, read_checkpoint(arguments.weights), arguments.weights)
+    network = with_weights(StyleNetwork(), arguments.weights).requires_grad_(False)
     paths = find_pictures([arguments.pictures])
     photographs = [load(path) for path in paths]
     sets = {"flat": list(flat_pictures().split(1)), "photographs": photographs}
@@ -173,12 +169,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, table.getvalue())
+    write_rows(TABLE, list(rows[0]), rows)
     draw(painted, [path.name for path in paths], rows)
 
 

@@ -14,51 +14,25 @@ in the 128 pooled features of zoo:cifar-k3s2. `floor` prints what 5,000 training
 
 from __future__ import annotations
 
-import argparse
-import re
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tables import RESULTS, read_rows, write_rows
+from shared.archive import crops, read_split
+from shared.command_line import archive_parser
+from shared.gans import JUDGED_SAMPLES, LATENT, PAIRS, TRAINING, distance, judge_of, plain, untrained
+from shared.tables import read_rows, write_rows
+from shared.weights import half, settle
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from train_classifier import augment, half, read_split
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
-from featvis.compat import import_torchvision
-from featvis.files import read_metadata, write_atomically, write_tensors
-from featvis.models.checkpoints import load_strictly, read_checkpoint
-from featvis.models.zoo import ZOO
-from featvis.models.zoo.discriminators import DISCRIMINATORS, SIZE, Discriminator
-from featvis.models.zoo.generators import Generator, draw_weights, parse_upsampler
-
-import_torchvision()
-from torchmetrics.image.fid import FrechetInceptionDistance  # noqa: E402, torchmetrics imports torchvision by itself
-
-TRAINING = RESULTS / "gan_training.csv"
-
-WIDTHS, LATENT = (128, 80, 48, 24), 64
-"""Of the generators."""
-
-PAIRS: dict[str, tuple[str, str]] = {
-    "deconv3": ("deconv3", "k4s2"),
-    "nearest": ("nearest", "k4s2"),
-    "deconv4": ("deconv4", "k4s2"),
-    "k3s2": ("nearest", "k3s2"),
-    "k5s2": ("nearest", "k5s2"),
-    "bilinear": ("bilinear", "k4s2"),
-    "icnr": ("icnr", "k4s2"),
-    "blur": ("nearest", "blur"),
-    "subpixel": ("subpixel", "k4s2"),
-    "deconv3-last": ("deconv3-last", "k4s2"),
-    "deconv3-smooth4": ("deconv3-smooth4", "k4s2"),
-}
-"""How the generator upsamples, and the discriminator downsamples; the twin of each pair is "nearest"."""
+from featvis.files import write_atomically, write_tensors
+from featvis.models.checkpoints import load_strictly
+from featvis.models.zoo.discriminators import DISCRIMINATORS
+from featvis.models.zoo.generators import Generator
 
 BATCH, RATE, BETAS, DECAY, MARGIN = 64, 4e-4, (0.0, 0.9), 0.99, 0.125
 """The hinge loss's margin is less than the usual 1: a small network with spectral normalisation never reaches that."""
@@ -66,67 +40,14 @@ BATCH, RATE, BETAS, DECAY, MARGIN = 64, 4e-4, (0.0, 0.9), 0.99, 0.125
 LOGGED, SAVED, JUDGED = 50, 250, 500
 """Steps between rows of the log, checkpoints, and measurements of the distance; each divides the next."""
 
-SAMPLES = 5000
-
 COLUMNS = ("step", "discriminator_loss", "generator_loss", "real_logit", "fake_logit", "distance", "seconds")
-
-
-def make_generator(name: str) -> Generator:
-    return Generator(parse_upsampler(name), (SIZE, SIZE), WIDTHS, LATENT)
-
-
-class Features(nn.Module):
-    """Pooled features of zoo:cifar-k3s2 at pictures (B, 3, 32, 32) in [-1, 1]; (B, 128)."""
-
-    num_features = 128
-
-    def __init__(self) -> None:
-        super().__init__()
-        card = ZOO["cifar-k3s2"]
-        self.network = card.architecture()
-        load_strictly(self.network, read_checkpoint(card.weights), "zoo:cifar-k3s2")
-        self.network.head = nn.Identity()
-        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (card.mean, card.std))
-        self.eval().requires_grad_(False)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.network(((pictures / 2 + 0.5 - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
-
-
-def crops(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """The pictures mirrored and shifted at random, in [-1, 1]."""
-    return (augment(pictures, generator).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def judge_of(test_pictures: Tensor) -> FrechetInceptionDistance:
-    """The distance to the test pictures, which it keeps when it is reset."""
-    judge = FrechetInceptionDistance(Features(), reset_real_features=False)
-    shifted = crops(test_pictures, torch.Generator().manual_seed(0))
-    for batch in shifted.split(500):
-        judge.update(batch, real=True)
-    return judge
-
-
-@torch.no_grad()
-def samples_of(generator: Generator, count: int, seed: int) -> Iterator[Tensor]:
-    """Pictures in batches, their latents drawn from the seed alone."""
-    latents = torch.randn(count, LATENT, generator=torch.Generator().manual_seed(seed))
-    yield from (generator(batch) for batch in latents.split(250))
-
-
-def distance(judge: FrechetInceptionDistance, generator: Generator, seed: int = 0) -> float:
-    judge.reset()
-    for batch in samples_of(generator.eval(), SAMPLES, seed):
-        judge.update(batch, real=False)
-    return float(judge.compute())
 
 
 def settled(average: AveragedModel) -> Generator:
     """The averaged generator with its batch norms' statistics measured anew, at 6,400 latents."""
     generator: Generator = average.module
     latents = torch.randn(100, BATCH, LATENT, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        update_bn(latents, generator)
+    settle(generator, latents)
     return generator.eval()
 
 
@@ -134,16 +55,8 @@ class Duel:
     """A generator and a discriminator in training, with everything that a checkpoint holds."""
 
     def __init__(self, pair: str, seed: int) -> None:
-        upsampling, downsampling = PAIRS[pair]
-        torch.manual_seed(seed)
         self.seed = seed
-        self.generator = make_generator(upsampling)
-        draw_weights(self.generator, torch.Generator().manual_seed(seed))
-        self.generator.to(memory_format=torch.channels_last)
-        self.discriminator = Discriminator(downsampling).to(memory_format=torch.channels_last)
-        for layer in list(self.discriminator.modules()):
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                spectral_norm(layer)
+        self.generator, self.discriminator = untrained(pair, seed)
         self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
         self.optimisers = [
             torch.optim.Adam(network.parameters(), RATE, betas=BETAS)
@@ -237,21 +150,6 @@ def export(duel: Duel, pair: str, judge: FrechetInceptionDistance, out: Path) ->
         write_tensors(out / f"{name}.safetensors", rounded, {"recipe": recipe})
 
 
-def plain(discriminator: Discriminator) -> Discriminator:
-    """The discriminator with its spectral normalisation folded into its weights."""
-    for layer in list(discriminator.modules()):
-        if parametrize.is_parametrized(layer):
-            parametrize.remove_parametrizations(layer, "weight")
-    return discriminator.eval()
-
-
-def steps_and_seed(weights: Path) -> tuple[int, int]:
-    """Of the training that wrote these weights."""
-    found = re.search(r"(\d+) steps, seed (\d+)", read_metadata(weights)["recipe"])
-    assert found is not None
-    return int(found[1]), int(found[2])
-
-
 def join_logs(out: Path, seed: int) -> None:
     """Put the logs of all pairs into the committed table, beside those of other seeds."""
     rows = [row for row in read_rows(TRAINING) if row["seed"] != str(seed)]
@@ -271,8 +169,7 @@ def ship(out: Path, pair: str, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    parser = archive_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/gan"), help="One folder for each seed.")
     parser.add_argument("--pairs", default="all", help=f"all, or comma-separated: {', '.join(PAIRS)}.")
     parser.add_argument("--steps", type=int, default=2000)
@@ -284,9 +181,9 @@ def main() -> None:
         parser.error(f"--steps is a multiple of {JUDGED}, so that the log ends with a distance")
     pictures, _ = read_split(arguments.archive, "train")
     judge = judge_of(read_split(arguments.archive, "test")[0])
-    for batch in crops(pictures[:: len(pictures) // SAMPLES], torch.Generator().manual_seed(1)).split(500):
+    for batch in crops(pictures[:: len(pictures) // JUDGED_SAMPLES], torch.Generator().manual_seed(1)).split(500):
         judge.update(batch, real=False)
-    print(f"floor: distance {float(judge.compute()):.3f} of {SAMPLES} training pictures", flush=True)
+    print(f"floor: distance {float(judge.compute()):.3f} of {JUDGED_SAMPLES} training pictures", flush=True)
     for pair in PAIRS if arguments.pairs == "all" else arguments.pairs.split(","):
         train(pair, pictures, judge, arguments.out / pair, arguments.steps, arguments.seed, arguments.bfloat16)
         join_logs(arguments.out, arguments.seed)

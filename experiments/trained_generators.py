@@ -6,38 +6,45 @@ The pictures of the zoo's generators with random weights (16 networks each) and 
 checkerboard energy E and signed comb S by period, of the pictures minus their 3x3 blur, and whether a period stands out from the
 frequencies beside it, in sets of 256 pictures: one of each random network, 16 of each trained one. --more names folders of
 experiments/train_gan.py with other seeds, steps or discriminators. Writes experiments/results/trained_generators.csv,
-docs/trained_generators.png and the table of docs/studies.md.
+docs/studies/trained_generators.png and the table of its page.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from averages import mean_of, said
 from matplotlib.figure import Figure
-from tables import DOCS, RESULTS, markdown_table, put_table, write_rows
+from shared.averages import mean_of, said
+from shared.command_line import archive_parser, folders_in
+from shared.figures import BLUE, GREY, RED, draw_estimates, open_box
+from shared.gans import (
+    CONTROLS,
+    GENERATORS,
+    MEASURED_SAMPLES,
+    PAIRS,
+    PERIOD,
+    pictures_of,
+    random_generator,
+    real_pictures,
+    shipped_generators,
+    shipped_weights,
+    trained_generator,
+)
+from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, row_of, write_rows
+from shared.weights import steps_and_seed
 from torch import Tensor
-from torch.optim.swa_utils import update_bn
-from train_classifier import read_split
-from train_gan import LATENT, PAIRS, crops, make_generator, samples_of, steps_and_seed
 
 from featvis.gan import measure_pictures
 from featvis.measure.estimates import Estimate
-from featvis.models.checkpoints import load_strictly, read_checkpoint
-from featvis.models.zoo.cards import WEIGHTS
-from featvis.models.zoo.generators import Generator, draw_weights
 from featvis.plots import save_figure
 
 TABLE = RESULTS / "trained_generators.csv"
-FIGURE = DOCS / "trained_generators.png"
-GENERATORS = [pair for pair, (upsampling, _) in PAIRS.items() if pair == upsampling]
-"""By how they upsample; each was trained against the same discriminator."""
+PAGE, FIGURE = STUDIES / "trained_generators.md", STUDIES / "trained_generators.png"
+NETWORKS, NETWORK_SAMPLES = 16, 256
+"""Networks with random weights of each kind, and pictures of each and in each set."""
 
-PERIOD, SAMPLES, NETWORKS, NETWORK_SAMPLES = 4, 4096, 16, 256
-CONTROLS = (3, 5, 7)
 COLUMNS = ("generator", "weights", "steps", "seed", "period", "energy", "energy_error", "exact", "exact_error", "comb", "comb_error",
            *(f"control_{period}{end}" for period in CONTROLS for end in ("", "_error")), "sets", "stands_out")  # fmt: skip
 Row = dict[str, str]
@@ -45,42 +52,14 @@ Kind = tuple[str, str, int]
 """Generator, weights and steps of training."""
 
 SHOWN = 3
-ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#999999"
-LOOKS = ((ORANGE, "s", True), (BLUE, "o", False), (BLUE, "o", True))
+LOOKS = ((RED, "s", True), (BLUE, "o", False), (BLUE, "o", True))
 """Colour, marker and whether it is filled, by how long the networks are trained."""
-
-
-def weights_of(name: str) -> Path | None:
-    """The file of one of the zoo's generators; None where there is none."""
-    weights = WEIGHTS / f"generator-{name}.safetensors"
-    return weights if weights.exists() else None
-
-
-def trained(name: str, weights: Path) -> Generator:
-    """A generator of the zoo with weights of a file, in eval mode."""
-    generator = make_generator(name)
-    load_strictly(generator, read_checkpoint(weights), str(weights))
-    return generator.eval()
-
-
-def random(name: str, seed: int) -> Generator:
-    """The generator as before training, its batch norms at the statistics of its own features."""
-    generator = make_generator(name)
-    draw_weights(generator, torch.Generator().manual_seed(seed))
-    latents = torch.randn(4, NETWORK_SAMPLES, LATENT, generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        update_bn(latents, generator)
-    return generator.eval()
-
-
-def pictures_of(generator: Generator, count: int, seed: int = 0) -> Tensor:
-    return torch.cat(list(samples_of(generator, count, seed)))
 
 
 def networks(more: list[Path]) -> Iterator[tuple[str, str, Path]]:
     """Name, upsampling and weights of every trained generator: the zoo's, and those of the folders with other seeds, steps or opponents."""
     for pair, (upsampling, _) in PAIRS.items():
-        shipped = weights_of(pair) if pair in GENERATORS else None
+        shipped = shipped_weights(pair) if pair in GENERATORS else None
         files = [file for folder in more if (file := folder / pair / "generator.safetensors").exists()]
         label = pair if pair in GENERATORS else f"{upsampling}, against {pair}"
         distinct = {steps_and_seed(file): file for file in [*files, *([shipped] if shipped else [])]}
@@ -97,24 +76,18 @@ def rows_of(name: str, weights: str, steps: int, seed: int, pictures: Tensor) ->
         estimates = (energy, detail.exact_periods[period], detail.signed_comb[period], *controls)
         numbers = [f"{number:.5g}" for estimate in estimates for number in estimate]
         found = sum(period in each.standing_out for each in sets)
-        row = (name, weights, str(steps), str(seed), str(period), *numbers, str(len(sets)), str(found))
-        rows.append(dict(zip(COLUMNS, row, strict=True)))
+        rows.append(row_of(COLUMNS, name, weights, steps, seed, period, *numbers, len(sets), found))
     return rows
-
-
-def real_pictures(archive: Path) -> Tensor:
-    """As many test pictures as there are samples, in [-1, 1], mirrored and shifted at random."""
-    return crops(read_split(archive, "test")[0][:SAMPLES], torch.Generator().manual_seed(0)).contiguous()
 
 
 def measure(archive: Path, more: list[Path]) -> list[Row]:
     rows = rows_of("CIFAR-10", "real", 0, 0, real_pictures(archive))
     for name in GENERATORS:
         for seed in range(NETWORKS):
-            pictures = pictures_of(random(name, seed), NETWORK_SAMPLES)
+            pictures = pictures_of(random_generator(name, seed, NETWORK_SAMPLES), NETWORK_SAMPLES)
             rows += rows_of(name, "random", 0, seed, pictures)
     for label, upsampling, weights in networks(more):
-        pictures = pictures_of(trained(upsampling, weights), SAMPLES)
+        pictures = pictures_of(trained_generator(upsampling, weights), MEASURED_SAMPLES)
         rows += rows_of(label, "trained", *steps_and_seed(weights), pictures)
         print(*rows[-2].values(), *rows[-1].values(), flush=True)
     write_rows(TABLE, COLUMNS, rows)
@@ -135,8 +108,8 @@ def kinds_of(rows: list[Row]) -> list[Kind]:
 def over_networks(rows: list[Row], kind: Kind, period: int, column: str) -> Estimate:
     """The mean over networks and its standard error; over samples, where there is one network alone."""
     found = [row for row in rows if kind_of(row) == kind and row["period"] == str(period)]
-    values = [float(row[column]) for row in found]
-    return mean_of(values) if len(values) > 1 else Estimate(values[0], float(found[0][f"{column}_error"]))
+    estimates = [estimate for row in found if (estimate := estimate_in(row, column))]
+    return mean_of([value for value, _ in estimates]) if len(estimates) > 1 else estimates[0]
 
 
 def table(rows: list[Row]) -> str:
@@ -162,14 +135,14 @@ def table(rows: list[Row]) -> str:
 def figure_of(rows: list[Row]) -> Figure:
     """Samples of each generator, then energy and comb by period, random and trained."""
     stages = sorted({kind[1:] for kind in kinds_of(rows) if kind[0] in GENERATORS})
-    names = [name for name in GENERATORS if weights_of(name)]
+    shipped = shipped_generators()
+    names = list(shipped)
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2.1))
     grid = above.subplots(SHOWN, len(names), squeeze=False)
     for column, name in zip(grid.T, names, strict=True):
-        weights = weights_of(name)
-        assert weights is not None
-        for axes, picture in zip(column, pictures_of(trained(name, weights), SHOWN, seed=5), strict=True):
+        made = pictures_of(trained_generator(name, shipped[name]), SHOWN, seed=5)
+        for axes, picture in zip(column, made, strict=True):
             axes.imshow((picture / 2 + 0.5).permute(1, 2, 0).numpy(), interpolation="nearest")
             axes.set_axis_off()
         column[0].set_title(name, fontsize=9)
@@ -185,8 +158,8 @@ def figure_of(rows: list[Row]) -> Figure:
         for (weights, steps), (colour, marker, filled), shift in zip(stages, LOOKS, (-0.2, 0, 0.2), strict=False):
             found = [over_networks(rows, (name, weights, steps), period, column) for name in names]
             count = len({row["seed"] for row in rows if kind_of(row)[1:] == (weights, steps)})
-            axes.errorbar(
-                [place + shift for place in range(len(names))], [each.value for each in found], [each.error or 0 for each in found],
+            draw_estimates(
+                axes, [place + shift for place in range(len(names))], found,
                 fmt=marker, color=colour, markerfacecolor=colour if filled else "none", markersize=5, capsize=3,
                 label=f"{f'{steps} steps' if steps else 'random weights'}: {count} network{'s' * (count != 1)}",
             )  # fmt: skip
@@ -197,20 +170,19 @@ def figure_of(rows: list[Row]) -> Figure:
         axes.set_ylim(-linear if column != "comb" else -3 * linear, 1)
         axes.set_title(title, fontsize=10)
         axes.set_xticks(range(len(names)), names, rotation=25, ha="right")
-        axes.spines[["top", "right"]].set_visible(False)
+        open_box(axes)
     below.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     below.supylabel("of the pictures minus their 3 x 3 blur", fontsize=10)
     return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    parser = archive_parser(__doc__)
     parser.add_argument("--more", default="", help="Comma-separated folders of train_gan.py.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = measure(arguments.archive, [Path(folder) for folder in arguments.more.split(",") if folder])
-    put_table(DOCS / "studies.md", "trained-generators", table(rows))
+    rows = measure(arguments.archive, folders_in(arguments.more))
+    put_table(PAGE, "trained-generators", table(rows))
     save_figure(figure_of(rows), FIGURE)
 
 

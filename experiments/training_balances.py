@@ -9,24 +9,21 @@ and docs/training_balances.png.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-from pathlib import Path
-
 import torch
 from matplotlib.figure import Figure
+from shared.command_line import mobilenet_arguments
+from shared.figures import BLUE, RED
+from shared.tables import DOCS, RESULTS, row_of, write_rows
 
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
-from featvis.files import write_text
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure
 from featvis.predict.prediction import predict
 
-RESULTS = Path(__file__).parent / "results" / "training_balances.csv"
-FIGURE = Path(__file__).parents[1] / "docs" / "training_balances.png"
+TABLE, FIGURE = RESULTS / "training_balances.csv", DOCS / "training_balances.png"
+COLUMNS = ("model", "weights", "layer", "injected", "measured", "error")
 PICTURES = 48
 
 
@@ -39,21 +36,14 @@ def strided_layers(model: Model) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures")
-    parser.add_argument(
-        "--weights", required=True, help="MobileNetV2's, for inputs with mean .5 and standard deviation .5"
-    )
-    arguments = parser.parse_args()
+    arguments = mobilenet_arguments(__doc__)
     torch.set_num_threads(2)
     pictures = find_pictures([arguments.pictures])[:PICTURES]
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["model", "weights", "layer", "injected", "measured", "error"])
+    rows = []
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, spec, trained in zip(panels, ("mobilenet_v2", "zoo:cifar-k3s2"), (arguments.weights, None), strict=True):
-        for weights, colour, marker in (("none", "#d55e00", "s"), (trained, "#0072b2", "o")):
+        for weights, colour, marker in (("none", RED, "s"), (trained, BLUE, "o")):
             mean = [0.5] if spec == "mobilenet_v2" else None
             model = load_model(spec, weights, mean=mean, std=mean, size=(224, 224))
             injected = strided_layers(model)
@@ -61,8 +51,9 @@ def main() -> None:
             whole = measured.energy[measured.total_stride]
             kind = "random" if weights == "none" else "trained"
             for layer, value in injected.items():
-                writer.writerow([spec, kind, layer, f"{value:.5f}", "", ""])
-            writer.writerow([spec, kind, "all, measured", "", f"{whole.value:.5f}", f"{whole.error:.5f}"])
+                rows.append(row_of(COLUMNS, spec, kind, layer, f"{value:.5f}", "", ""))
+            cells = (spec, kind, "all, measured", "", f"{whole.value:.5f}", f"{whole.error:.5f}")
+            rows.append(row_of(COLUMNS, *cells))
             print(spec, kind, {layer: round(value, 4) for layer, value in injected.items()}, whole, flush=True)
             label = f"{kind} weights; measured E({measured.total_stride}) = {whole.value:.3f}"
             axes.plot(list(injected), list(injected.values()), marker, color=colour, label=label)
@@ -73,8 +64,7 @@ def main() -> None:
         axes.legend(loc="upper center")
     panels[0].set_ylabel("E that the layer injects at its own stride")
     save_figure(figure, FIGURE)
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, table.getvalue())
+    write_rows(TABLE, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -12,72 +12,47 @@ separation: how often a real test picture gets a higher logit than a picture tha
 Hanley and McNeil 1982. distance: of the step in experiments/results/gan_training.csv that the weights are of.
 
 Writes featvis/models/zoo/figures.json, which the cards read; what is there already of a network with the same weights is kept. Puts the
-table into README.md and the list of all networks into docs/zoo.md.
+list of all networks and the table of predicted beside measured energies into docs/zoo.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
-from averages import mean_of, said
 from safetensors.torch import load_file
-from tables import DOCS, RESULTS, markdown_table, put_table, read_rows
+from shared.archive import read_split, rolled, some
+from shared.averages import mean_of, said
+from shared.classifiers import accuracy
+from shared.command_line import archive_argument
+from shared.gans import TRAINING
+from shared.measuring import PERIODS, PICTURES, energies_of
+from shared.tables import DOCS, markdown_table, put_table, read_rows
+from shared.weights import steps_and_seed
 from torch import Tensor
-from train_classifier import accuracy, read_split
-from train_gan import steps_and_seed
 
 from featvis.files import write_text
 from featvis.gan import measure_pictures, samples_of
 from featvis.gan.networks import conditioned, sample, with_random_weights
 from featvis.gan.upsampling import closed_form_energies
-from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy, Energies
 from featvis.measure.estimates import Estimate, clearest
-from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.models.zoo import ZOO, Card
 from featvis.models.zoo.cards import FIGURES
 from featvis.predict.prediction import predict
 from featvis.tracing.hashes import weights_hash
 
-README = Path(__file__).parents[1] / "README.md"
-PICTURES, FEWER, SEEDS, BATCH = 1000, 250, 8, 125
-PERIODS = {"classifier": 8, "discriminator": 4, "generator": 4}
-"""The longest period that is measured, in pixels."""
+PAGE = DOCS / "zoo.md"
+FEWER, SEEDS = 250, 8
+"""Pictures at each network with random weights, and such networks."""
 
 OPPONENT = "generator-nearest"
 """Whose pictures every discriminator is asked to tell from real ones."""
 
 Data = tuple[Tensor, Tensor]
 """Test pictures (N, 3, 32, 32) as bytes, and their classes (N,)."""
-
-
-def some(pictures: Tensor, count: int) -> Tensor:
-    """So many pictures, evenly from all, in [0, 1]."""
-    return pictures[:: len(pictures) // count][:count].float() / 255
-
-
-def rolled(pictures: Tensor) -> Tensor:
-    """Each picture rolled by random numbers of rows and columns."""
-    shifts = torch.randint(0, 32, (len(pictures), 2), generator=torch.Generator().manual_seed(0)).tolist()
-    return torch.stack([picture.roll(shift, (1, 2)) for picture, shift in zip(pictures, shifts, strict=True)])
-
-
-def energies_of(model: Model, pictures: Tensor) -> Energies:
-    """What the gradient of the top logit measures at pictures (N, 3, 32, 32) in [0, 1]."""
-    engine = GradientEngine(model)
-    metric: CheckerboardEnergy | None = None
-    for batch in pictures.split(BATCH):
-        gradients = engine(model.normalise(batch))
-        metric = metric or CheckerboardEnergy(engine.total_stride)
-        metric.update(gradients)
-    assert metric is not None
-    return metric.compute()
 
 
 def rounded(estimate: Estimate) -> list[float]:
@@ -116,7 +91,7 @@ def generator_figures(card: Card) -> dict[str, Any]:
     ]
     pair = card.name.removeprefix("generator-")
     trained = tuple(map(str, steps_and_seed(card.weights)))
-    log = read_rows(RESULTS / "gan_training.csv")
+    log = read_rows(TRAINING)
     (last,) = [row for row in log if (row["pair"], row["step"], row["seed"]) == (pair, *trained)]
     return {
         "distance": float(last["distance"]),
@@ -213,19 +188,17 @@ def list_of_all(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
-    arguments = parser.parse_args()
+    archive = archive_argument(__doc__)
     figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
-    data = read_split(arguments.archive, "test")
+    data = read_split(archive, "test")
     for name, card in ZOO.items():
         if card.weights.exists():
             figures[name] = audited(card, data, figures.get(name, {}))
             print(name, figures[name], flush=True)
             ordered = {known: figures[known] for known in ZOO if known in figures}
             write_text(FIGURES, json.dumps(ordered, indent=1) + "\n")
-    put_table(README, "zoo", table(figures))
-    put_table(DOCS / "zoo.md", "networks", list_of_all(figures))
+    put_table(PAGE, "zoo", table(figures))
+    put_table(PAGE, "networks", list_of_all(figures))
 
 
 if __name__ == "__main__":

@@ -11,27 +11,28 @@ docs/zoo.md; what is measured already of the same weights is kept.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 import torch
-from averages import mean_of, said
-from tables import DOCS, RESULTS, markdown_table, put_table, read_rows, write_rows
+from shared.archive import read_split, rolled, some
+from shared.averages import mean_of, said
+from shared.classifiers import WEIGHTS, accuracy, epochs_in, seed_of
+from shared.command_line import archive_parser, folders_in
+from shared.gans import PAIRS, plain, untrained
+from shared.measuring import PERIODS, PICTURES, energies_of
+from shared.tables import DOCS, RESULTS, markdown_table, put_table, read_rows, row_of, write_rows
+from shared.weights import steps_and_seed, with_weights
 from torch import Tensor, nn
-from train_classifier import LOG, WEIGHTS, accuracy, read_split
-from train_gan import PAIRS, Duel, plain, steps_and_seed
-from zoo_audit import PERIODS, PICTURES, energies_of, rolled, some
 
-from featvis.models.checkpoints import load_strictly, read_checkpoint
 from featvis.models.model import Model
 from featvis.models.zoo import ZOO
 from featvis.models.zoo.classifiers import DOWNSAMPLING
 from featvis.tracing.hashes import weights_hash
 
-TABLE = RESULTS / "twins_spread.csv"
+TABLE, PAGE = RESULTS / "twins_spread.csv", DOCS / "zoo.md"
 COLUMNS = ("network", "seed", "training", "accuracy", "measured", "error", "hash")
 
 Trained = tuple[str, int, str, nn.Module]
@@ -40,18 +41,15 @@ Trained = tuple[str, int, str, nn.Module]
 
 def loaded(name: str, weights: Path) -> nn.Module:
     """A network of the zoo with weights of a file, in eval mode."""
-    network = ZOO[name].architecture().eval()
-    load_strictly(network, read_checkpoint(weights), str(weights))
-    return network
+    return with_weights(ZOO[name].architecture(), weights)
 
 
 def classifiers(folder: Path) -> Iterator[Trained]:
     """What train_classifier.py trained to the end."""
     for twin in DOWNSAMPLING:
         for weights in sorted(folder.glob(f"{twin}-[0-9]*/{WEIGHTS}")):
-            seed = int(weights.parent.name.removeprefix(f"{twin}-"))
-            name = f"twin-{twin}"
-            yield name, seed, f"{len(read_rows(weights.parent / LOG))} epochs", loaded(name, weights)
+            name, folder_of_seed = f"twin-{twin}", weights.parent
+            yield name, seed_of(folder_of_seed), f"{epochs_in(folder_of_seed)} epochs", loaded(name, weights)
 
 
 def discriminators(folders: list[Path]) -> Iterator[Trained]:
@@ -61,7 +59,7 @@ def discriminators(folders: list[Path]) -> Iterator[Trained]:
             if (weights := folder / pair / "discriminator.safetensors").exists():
                 steps, seed = steps_and_seed(weights)
                 name = f"discriminator-{downsampling}"
-                yield name, seed, "0 steps", plain(Duel(pair, seed).discriminator)
+                yield name, seed, "0 steps", plain(untrained(pair, seed)[1])
                 yield name, seed, f"{steps} steps", loaded(name, weights)
 
 
@@ -72,8 +70,7 @@ def measured(trained: Trained, data: tuple[Tensor, Tensor], pictures: Tensor) ->
     energy = energies_of(Model(network, mean=card.mean, std=card.std), pictures).energy[PERIODS[card.kind]]
     share = f"{accuracy(network, *data):.4f}" if card.kind == "classifier" else ""
     mark = weights_hash(network)
-    cells = (name, str(seed), training, share, f"{energy.value:.6f}", f"{energy.error or 0.0:.6f}", mark)
-    return dict(zip(COLUMNS, cells, strict=True))
+    return row_of(COLUMNS, name, seed, training, share, f"{energy.value:.6f}", f"{energy.error or 0.0:.6f}", mark)
 
 
 def measure_all(networks: Iterable[Trained], data: tuple[Tensor, Tensor]) -> list[dict[str, str]]:
@@ -121,18 +118,16 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path)
+    parser = archive_parser(__doc__)
     parser.add_argument(
         "--classifiers", type=Path, default=Path("build/short"), help="A folder of train_classifier.py."
     )
     parser.add_argument("--gans", default="", help="Comma-separated folders of train_gan.py.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folders = [Path(folder) for folder in arguments.gans.split(",") if folder]
-    networks = chain(classifiers(arguments.classifiers), discriminators(folders))
+    networks = chain(classifiers(arguments.classifiers), discriminators(folders_in(arguments.gans)))
     rows = measure_all(networks, read_split(arguments.archive, "test"))
-    put_table(DOCS / "zoo.md", "spread", table(rows))
+    put_table(PAGE, "spread", table(rows))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import featvis
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 
 
 def blocks(page):
@@ -53,7 +53,9 @@ def missing_links(page, text):
     return missing
 
 
-@pytest.mark.parametrize("page", [*PAGES, DOCS.parent / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, DOCS.parent / "README.md"], ids=lambda page: f"{page.parent.name}/{page.name}"
+)
 def test_links_lead_to_files_and_headings(page):
     assert missing_links(page, page.read_text(encoding="utf-8")) == []
 
@@ -64,9 +66,10 @@ def test_planted_dead_links_are_found():
 
 
 def test_every_page_is_in_the_contents():
-    contents = (DOCS / "index.md").read_text(encoding="utf-8")
-    listed = [line for block in re.findall(r"```\{toctree\}\n(.*?)```", contents, re.DOTALL) for line in block.split()]
-    assert {page.stem for page in PAGES} - {"index"} <= set(listed)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    listed = [line for block in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL) for line in block.split()]
+    pages = {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES}
+    assert pages - {"index"} <= set(listed)
 
 
 def test_every_public_name_is_in_the_reference():

@@ -42,6 +42,16 @@ def ratio_of(numerators: Tensor, denominators: Tensor) -> Estimate:
     return Estimate(float(value), mean_of((numerators - value * denominators) / denominators.mean()).error)
 
 
+def ranks_of(values: Sequence[float] | Tensor) -> Tensor:
+    """The rank of each value, from 0; equal ones in their order."""
+    return torch.as_tensor(values).argsort().argsort().double()
+
+
+def rank_correlation(first: Sequence[float] | Tensor, second: Sequence[float] | Tensor) -> float:
+    """Spearman's."""
+    return float(torch.corrcoef(torch.stack((ranks_of(first), ranks_of(second))))[0, 1])
+
+
 def said(estimate: Estimate | None, digits: int = 4) -> str:
     """Value and error with so many digits after the point; empty where there is none."""
     if estimate is None:

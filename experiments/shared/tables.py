@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from featvis.files import write_text
+from featvis.measure.estimates import Estimate
 
-DOCS = Path(__file__).parents[1] / "docs"
-RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = Path(__file__).parents[1] / "results"
+STUDIES = DOCS / "studies"
+"""A page for each study, where its figure stands too."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -27,7 +30,29 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, o
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text.getvalue())
+
+
+def add_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Append rows to a CSV file, which begins with its header."""
+    if not path.exists():
+        write_rows(path, columns, [])
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.DictWriter(file, columns, lineterminator="\n").writerows(rows)
+
+
+def row_of(columns: Sequence[str], *cells: object) -> dict[str, str]:
+    """A row of as many cells as there are columns, as texts."""
+    return dict(zip(columns, map(str, cells), strict=True))
+
+
+def estimate_in(row: Mapping[str, str], column: str, error: str | None = None) -> Estimate | None:
+    """The estimate in a column, its error in the column `error` or in one that ends on `_error`; None where it is empty."""
+    if not row[column]:
+        return None
+    its_error = row[error or f"{column}_error"]
+    return Estimate(float(row[column]), float(its_error) if its_error else None)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from averages import difference_of, mean_of, ratio_of, said, share_of
+from shared.averages import difference_of, mean_of, rank_correlation, ratio_of, said, share_of
 
 from featvis.measure.estimates import Estimate
 
@@ -65,3 +65,9 @@ def test_what_is_said():
     assert said(None) == ""
     assert said(Estimate(0.12345, None), 3) == "0.123"
     assert said(Estimate(0.12345, 0.01)) == "0.1235 ± 0.0100"
+
+
+def test_rank_correlation_reads_the_order_alone():
+    assert rank_correlation([1, 2, 3, 4], [0.1, 0.2, 30, 400]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 2, 3, 4], torch.tensor([2, 1, 4, 3])) == pytest.approx(0.6)

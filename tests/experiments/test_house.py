@@ -1,0 +1,60 @@
+"""A study imports what is shared, and no other study; what is shared imports no study."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHARED = {"experiments": "shared", "benchmarks": "timing"}
+"""The folders of scripts, and what is shared in each."""
+
+
+def imported(source):
+    """Every module or name that a source imports, at its top or later, without the name of the folder before it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(f"{node.module or ''}.{alias.name}" for alias in node.names)
+    return {name.removeprefix("experiments.").removeprefix("benchmarks.").lstrip(".") for name in names}
+
+
+def across(files):
+    """Each pair of a file and a script that it imports; files: path in its folder to source."""
+    scripts = {Path(path).stem for path in files if "/" not in path} - set(SHARED.values())
+    return [
+        (path, script)
+        for path, source in files.items()
+        for script in sorted(scripts & {name.split(".")[0] for name in imported(source)})
+    ]
+
+
+@pytest.mark.parametrize("folder", SHARED)
+def test_no_script_imports_a_script(folder):
+    home = ROOT / folder
+    files = {path.relative_to(home).as_posix(): path.read_text(encoding="utf-8") for path in home.rglob("*.py")}
+    assert len(files) > 5
+    assert across(files) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import audio",
+        "from audio import measure",
+        "def f():\n    from audio import measure",
+        "from experiments.audio import measure",
+        "from experiments import audio",
+        "from . import audio",
+    ],
+)
+@pytest.mark.parametrize("path", ["fixes.py", "shared/gans.py"])
+def test_a_planted_import_is_found(path, source):
+    assert across({"audio.py": "", path: source}) == [(path, "audio")]
+
+
+def test_what_is_shared_may_be_imported():
+    source = "from shared.tables import rows\nfrom timing import medians\nfrom featvis.dream import dream"
+    assert across({"shared/tables.py": "", "timing.py": "", "dream.py": "", "audio.py": source}) == []
