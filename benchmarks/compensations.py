@@ -3,7 +3,7 @@
     python benchmarks/compensations.py PICTURES --model mobilenet_v2 --weights FILE --mean .5 --std .5
 
 Every second picture calibrates the profile that `equalise` divides by, the others are measured. Writes
-benchmarks/results/compensations.csv and prints the rows of the README's table.
+benchmarks/results/compensations.csv and prints the rows of the table in docs/backward_fixes.md.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ project = "featvis"
 author = "the featvis authors"
 version = release = featvis.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "notebook_pages"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "notebook_pages", "command_pages"]
 html_theme = "furo"
 html_title = f"featvis {version}"
 html_copy_source = False

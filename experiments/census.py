@@ -3,7 +3,7 @@
     python experiments/census.py            # resumes where it stopped; about half an hour on two cores
 
 Each model runs in a process of its own: built with seed 0, predicted from its own weights, then measured at 8 pictures of white noise
-with random signs on the logits. Writes experiments/results/census.csv, draws docs/census.png and prints the table of the README.
+with random signs on the logits. Writes experiments/results/census.csv, draws docs/census.png and prints the tables of docs/prediction.md.
 """
 
 from __future__ import annotations

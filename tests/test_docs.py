@@ -1,14 +1,19 @@
 """The documentation: what it tells people to run runs, what it links to is there, and every public name is in the reference."""
 
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
 import featvis
+from featvis.commands.cli import COMMANDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+
+WIDEST = 120
+"""Characters of a line of prose."""
 
 
 def blocks(page):
@@ -76,3 +81,52 @@ def test_every_public_name_is_in_the_reference():
     text = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.rst"))
     documented = set(re.findall(r":: featvis\.(\w+)$", text, re.MULTILINE))
     assert set(featvis.__all__) - {"__version__"} <= documented
+
+
+def too_long(text):
+    """Lines of prose that are too long; tables, code and where a link leads to do not count."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in prose.splitlines() if not line.lstrip().startswith(("|", "<!--"))]
+    return [line for line in lines if len(re.sub(r"\]\([^)\s]+\)", "]", line)) > WIDEST]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_lines_of_prose_are_short(page):
+    assert too_long(page.read_text(encoding="utf-8")) == []
+
+
+def test_planted_long_lines_are_found():
+    long = "word " * 25
+    text = f"{long}\n| {long} |\n```\n{long}\n```\n[a link](https://{'x' * 130})\n- [{long}](x)\n"
+    assert too_long(text) == [long, f"- [{long}](x)"]
+
+
+def command_pages():
+    """The extension that describes commands, as a module."""
+    spec = importlib.util.spec_from_file_location("command_pages", DOCS / "command_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def undocumented(text):
+    """Commands that have no section of their own with what they take, in the page of commands."""
+    sections = dict(re.findall(r"^## (\w+)$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    return [name for name in COMMANDS if f"```{{command}} {name}\n```" not in sections.get(name, "")]
+
+
+def test_every_command_is_documented():
+    assert undocumented((DOCS / "commands.md").read_text(encoding="utf-8")) == []
+    assert undocumented("## layers\n\n```{command} grad\n```\n\n## grad\n\n```{command} grad\n```\n") == [
+        name for name in COMMANDS if name != "grad"
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_each_of_its_options_has_help(name):
+    paragraphs, usage, options = command_pages().described(name)
+    assert paragraphs[0].endswith((".", ":"))
+    assert usage.startswith(f"featvis {name} [OPTIONS]")
+    for names, said in options:
+        assert names.startswith("-")
+        assert said.partition("[")[0].strip(), names

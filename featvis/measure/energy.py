@@ -1,7 +1,7 @@
 """The measure: how unevenly a gradient's energy falls on the pixel phases of a period.
 
 Everything here is a sum over pictures, so that results merge by addition, in any order and across processes, and memory does not
-grow with the number of pictures. Words and formulas: see "How to read the numbers" in the README.
+grow with the number of pictures. Words and formulas: see docs/reading.md.
 """
 
 from __future__ import annotations
