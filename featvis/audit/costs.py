@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from featvis.tracing.watching import Watcher
 
 Result = TypeVar("Result")
 
@@ -40,7 +41,7 @@ def peak_memory(function: Callable[[], Any]) -> int:
     return meter.peak
 
 
-class _Meter(TorchDispatchMode):
+class _Meter(Watcher):
     """Counts storages from the operation that makes them until nothing holds them."""
 
     def __init__(self) -> None:

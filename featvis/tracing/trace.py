@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -21,6 +20,7 @@ from featvis.errors import FeatvisError
 from featvis.tracing.grids import MOVES, POOLING, Grid, grid_after, kernel_of
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.refusals import refusals
+from featvis.tracing.watching import Watcher
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def window(operation: Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (), ()
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(Watcher):
     """Writes each operation on a traced tensor into a Trace."""
 
     def __init__(self, example: Tensor) -> None:
