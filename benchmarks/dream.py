@@ -13,32 +13,25 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import os
-import platform
 import random
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timing import medians, surroundings, write_result
 from torch import Tensor, nn
 
 from featvis.compat import import_torchvision
 from featvis.dream.dreaming import Dream, dream
 from featvis.dream.transforms import standard
-from featvis.files import write_text
 from featvis.models.model import Model
 
 torchvision = import_torchvision()
 from lucent.optvis import objectives, param, transform  # noqa: E402, it imports torchvision by itself
 from lucent.optvis.render import render_vis  # noqa: E402
-
-RESULTS = Path(__file__).parent / "results" / "dream.json"
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Those that Lucent takes for every network."""
@@ -115,11 +108,11 @@ def speed(network: nn.Module, layer: str, size: int, steps: int, rounds: int) ->
             if round_ > 0:
                 seconds.setdefault(name, []).extend(clock.steps())
                 before.setdefault(name, []).append(clock.times[1] - started)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    of_a_step = medians(seconds)
     return {
-        "median_seconds_of_a_step": medians,
-        "median_seconds_before_the_second_step": {name: statistics.median(values) for name, values in before.items()},
-        "times_as_fast_as_lucent": {name: medians["lucent"] / value for name, value in medians.items()},
+        "median_seconds_of_a_step": of_a_step,
+        "median_seconds_before_the_second_step": medians(before),
+        "times_as_fast_as_lucent": {name: of_a_step["lucent"] / value for name, value in of_a_step.items()},
     }
 
 
@@ -185,9 +178,7 @@ def main() -> None:
     network = torchvision.models.get_model(arguments.model, weights=None).eval()
     size = arguments.size
     result = {
-        "command": "python benchmarks/dream.py",
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **surroundings(),
         "setting": {
             "model": arguments.model,
             "size": size,
@@ -199,9 +190,7 @@ def main() -> None:
         "largest_difference_after_8_steps": {layer: drift(network, layer, size, 8) for layer in arguments.layers[:2]},
         "after_ten_renders": leftovers(10),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write_result("dream", result)
 
 
 if __name__ == "__main__":

@@ -10,26 +10,19 @@ picture at a time, and its GradCAM gives a map of 7 x 7. Writes benchmarks/resul
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from captum.attr import Saliency
+from timing import median_seconds, surroundings, write_result
 from torch import Tensor, nn
 
 from featvis.compat import import_torchvision
-from featvis.files import write_text
 from featvis.gradients.engine import GradientEngine
 from featvis.tracing.folding import prepare_network
 from featvis.tracing.networks import copy_module
 from featvis.tracing.trace import trace
-
-RESULTS = Path(__file__).parent / "results" / "gradients.json"
 
 
 def relative(gradient: Tensor, reference: Tensor) -> float:
@@ -90,15 +83,8 @@ def main() -> None:
         "grad-cam, GradCAM": lambda: class_map(input_tensor=images, targets=targets),
         "inference": inference,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for round_ in range(arguments.rounds + 1):
-        for name, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            if round_ > 0:
-                seconds[name].append(time.perf_counter() - started)
+    medians = median_seconds(contestants, arguments.rounds)
     images.requires_grad_(False)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
 
     one, its_class = images[:1], classes[:1]
     exact = gradient_in_double(network, one, its_class)
@@ -106,9 +92,7 @@ def main() -> None:
     pixels = one.double().requires_grad_()
     (prepared_exact,) = torch.autograd.grad(folded(pixels).gather(1, its_class[:, None]).sum(), pixels)
     result = {
-        "command": "python benchmarks/gradients.py",
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **surroundings(),
         "setting": {"model": arguments.model, "size": 224, "batch": arguments.batch_size, "rounds": arguments.rounds},
         "median_seconds": medians,
         "over_featvis": {
@@ -125,9 +109,7 @@ def main() -> None:
             ),
         },
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write_result("gradients", result)
 
 
 if __name__ == "__main__":

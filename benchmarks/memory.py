@@ -8,23 +8,19 @@ The pictures are noise, made on the spot. Writes benchmarks/results/memory.json.
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from timing import in_a_process, peak_mib, write_result
 
-from featvis.files import write_text
-
-RESULTS = Path(__file__).parent / "results" / "memory.json"
 COUNTS = (100, 2000)
 
 
 def audit(folder: str, count: str) -> None:
-    """Runs in the child: prints the seconds and the peak memory of this process, in KiB."""
+    """Runs in the child: prints the seconds and the peak memory of this process, in MiB."""
     import time
 
     from featvis.audit.run import audit_pictures
@@ -34,7 +30,7 @@ def audit(folder: str, count: str) -> None:
     model = load_model("zoo:cifar-k3s2", size=(96, 96))
     started = time.perf_counter()
     audit_pictures(model, find_pictures([folder])[: int(count)])
-    print(json.dumps([time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+    print(json.dumps([time.perf_counter() - started, peak_mib()]))
 
 
 def main() -> None:
@@ -45,14 +41,10 @@ def main() -> None:
             Image.fromarray(pixels).save(Path(folder) / f"{number:05}.png", compress_level=1)
         measured = {}
         for count in COUNTS:
-            command = [sys.executable, __file__, folder, str(count)]
-            seconds, peak = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-            measured[count] = {"seconds": round(seconds, 1), "peak_mib": round(peak / 1024, 1)}
+            seconds, peak = in_a_process(__file__, folder, count)
+            measured[count] = {"seconds": round(seconds, 1), "peak_mib": round(peak, 1)}
     few, many = (measured[count]["peak_mib"] for count in COUNTS)
-    result = {"command": "python benchmarks/memory.py", "pictures": measured, "peak_ratio": many / few}
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write_result("memory", {"pictures": measured, "peak_ratio": many / few})
 
 
 if __name__ == "__main__":

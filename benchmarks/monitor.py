@@ -9,21 +9,13 @@ what counts is the ratio of their medians, divided by 50: one update in 50 steps
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import median_seconds, surroundings, write_result
 from torch import Tensor, nn
 
-from featvis.files import write_text
 from featvis.measure.energy import CheckerboardEnergy
-
-RESULTS = Path(__file__).parent / "results" / "monitor.json"
 
 EVERY, LATENT = 50, 100
 
@@ -88,31 +80,19 @@ def main() -> None:
         assert pictures.grad is not None
         return pictures.grad
 
-    seconds: dict[str, list[float]] = {"step": [], "update": []}
-    for number in range(arguments.rounds + 1):
-        started = time.perf_counter()
-        gradient = step()
-        between = time.perf_counter()
-        metric.update(gradient)
-        ended = time.perf_counter()
-        if number > 0:
-            seconds["step"].append(between - started)
-            seconds["update"].append(ended - between)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    gradients: list[Tensor] = []
+    contestants = {"step": lambda: gradients.append(step()), "update": lambda: metric.update(gradients.pop())}
+    medians = median_seconds(contestants, arguments.rounds)
     energies = metric.compute()
     result = {
-        "command": "python benchmarks/monitor.py",
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **surroundings(),
         "setting": vars(arguments) | {"size": 64, "update_every": EVERY},
         "median_seconds": medians,
         "update_over_step": medians["update"] / medians["step"],
         "share_of_step_at_one_update_in_50": medians["update"] / medians["step"] / EVERY,
         "energy": {str(period): estimate._asdict() for period, estimate in energies.energy.items()},
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write_result("monitor", result)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,12 +24,12 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from timing import median_seconds, peak_mib, surroundings, write_result
 from torch import nn
 
 from featvis.audit.record import Audit
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
-from featvis.files import write_text
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import CheckerboardEnergy
 from featvis.models.model import Model
@@ -45,7 +41,6 @@ from featvis.tracing.folding import prepare_network
 from featvis.tracing.networks import copy_module
 from featvis.tracing.trace import trace
 
-RESULTS = Path(__file__).parent / "results" / "scaling.json"
 FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
 SPEC = "zoo:cifar-k3s2"
 BOUNDED = ("k3s2", "max2", "blur")
@@ -69,23 +64,11 @@ def inference(model: Model, images: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def medians(contestants: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each, in alternating rounds after one to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for round_ in range(ROUNDS + 1):
-        for name, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            if round_:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
 def gradient_over_two_inferences(model: Model, batch: int, size: int) -> dict[str, float]:
     """Pictures a second, and the time of a gradient relative to two inference passes."""
     images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     engine = GradientEngine(model)
-    times = medians({"gradient": lambda: engine(images), "inference": inference(model, images)})
+    times = median_seconds({"gradient": lambda: engine(images), "inference": inference(model, images)}, ROUNDS)
     return {"pictures_a_second": batch / times["gradient"], "ratio": times["gradient"] / (2 * times["inference"])}
 
 
@@ -101,7 +84,7 @@ def reading(folder: Path) -> dict[str, float]:
         photograph.convert("RGB").resize((500, 375)).save(folder / "picture.jpg", quality=90)
     model = Model(nn.Identity(), input_size=(3, 224, 224), resize=256)
     count = 64
-    times = medians({"read": lambda: [model.load(folder / "picture.jpg") for _ in range(count)]})
+    times = median_seconds({"read": lambda: [model.load(folder / "picture.jpg") for _ in range(count)]}, ROUNDS)
     return {"milliseconds": times["read"] / count * 1000}
 
 
@@ -153,7 +136,7 @@ def throughput(model: Model, folder: Path) -> dict[str, Any]:
         contestants[f"audit, {workers} workers"] = lambda workers=workers: audit_pictures(
             model, paths, batch_size=None, workers=workers
         )
-    times = medians(contestants)
+    times = median_seconds(contestants, ROUNDS)
     ratios = {name: seconds / times["bound"] for name, seconds in times.items()}
     return {"pictures": len(paths), "seconds": times, "over_bound": ratios}
 
@@ -189,9 +172,7 @@ def main() -> None:
         saved = {count: scratch_folder / f"{count}.json" for count in (1, 2)}
         ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         result = {
-            "command": f"python benchmarks/scaling.py {archive}",
-            "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+            **surroundings(),
             "setting": {"model": SPEC, "rounds": ROUNDS},
             "throughput": {name: throughput(replace(model, module=twin(name)), folder) for name in BOUNDED},
             "size": {
@@ -213,12 +194,10 @@ def main() -> None:
                 "import featvis": child([sys.executable, "-c", "import featvis"]),
                 "audit of 8 pictures": child([*audit, "--limit", "8"]),
             },
-            "peak_mib_of_this_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_mib_of_this_process": peak_mib(),
         }
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_text(RESULTS, json.dumps(result, indent=2) + "\n")
+    write_result("scaling", result, f"python benchmarks/scaling.py {archive}")
     save_figure(draw(result), FIGURE)
-    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
