@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from shared.archive import cropped_test_pictures
-from shared.averages import difference_of, mean_of, rank_correlation, ranks_of, ratio_of, said, share_of
+from shared.averages import difference_of, mean_of, rank_correlation, ranks_of, ratio_of, share_of
 from shared.classifiers import trained_twins
 from shared.command_line import archive_argument
 from shared.figures import BLACK, BLUE, GREEN, GREY, LINE, ORANGE, PINK, RED, SKY, draw_estimates, open_box
@@ -25,7 +25,7 @@ from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_tab
 from torch import Tensor, nn
 
 from featvis.measure.energy import Energies, checkerboard_energy
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.measure.phases import fold
 from featvis.models.model import Model
 from featvis.models.specs import load_model
@@ -295,7 +295,7 @@ SHOWN: dict[str, tuple[str, float]] = {
 
 def cell(found: Found, what: tuple[str, float]) -> str:
     """A value with its error, empty where it is not measured."""
-    return said(found.get(what), 4 if what[0] == "E" else 3)
+    return words(found.get(what))
 
 
 def rows_of(network: tuple[str, str], found: Found) -> list[dict[str, str]]:

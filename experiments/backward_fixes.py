@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.command_line import mobilenet_arguments
 from shared.figures import BLUE
 from shared.measuring import energies_at
@@ -31,7 +31,7 @@ from featvis.gradients.compensations import Equalise, Jitter, LowPass
 from featvis.gradients.engine import GradientEngine
 from featvis.gradients.faithfulness import Faithfulness
 from featvis.measure.energy import Energies, checkerboard_energy
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure
@@ -240,7 +240,7 @@ ENERGIES = {f"E({period})": f"E{period}" for period in (2, 4, 8, 32)}
 
 def energies_in(row: dict[str, str]) -> list[str]:
     """Cells of a table: the energies with their errors, and the high-frequency share."""
-    return [*(said(estimate_in(row, column), 5) for column in ENERGIES.values()), share_in(row)]
+    return [*(words(estimate_in(row, column)) for column in ENERGIES.values()), share_in(row)]
 
 
 def share_in(row: dict[str, str]) -> str:
@@ -267,7 +267,7 @@ def report(model: Model, pictures: Tensor) -> None:
     tried = [[row["row"], *energies_in(row)] for row in read_rows(TRIED)]
     print(markdown_table(("tried", *ENERGIES, "high-frequency share"), tried), end="\n\n")
     random = [
-        [row["network"], row["row"], row["total_stride"], said(estimate_in(row, "E", "error")), share_in(row)]
+        [row["network"], row["row"], row["total_stride"], words(estimate_in(row, "E", "error")), share_in(row)]
         for row in read_rows(RANDOM)
     ]
     print(markdown_table(("random weights", "gradient", "P", "E(P)", "high-frequency share"), random))

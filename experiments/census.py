@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from shared.averages import rank_correlation, said
+from shared.averages import rank_correlation
 from shared.classifiers import random_torchvision
 from shared.command_line import parser_of
 from shared.tables import DOCS, RESULTS, add_rows, estimate_in, markdown_table, read_rows
@@ -26,6 +26,7 @@ from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.estimates import words
 from featvis.plots import save_figure
 from featvis.predict.prediction import predict
 
@@ -105,7 +106,7 @@ def summarise(rows: list[dict[str, str]]) -> None:
             row["model"],
             row["total_stride"],
             f"{float(row['predicted']):.4f}",
-            said(estimate_in(row, "measured", "error")),
+            words(estimate_in(row, "measured", "error")),
         )
         for row in (*whole[:10], *whole[-10:])
     ]

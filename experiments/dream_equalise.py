@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from shared.averages import said
 from shared.command_line import mobilenet_arguments
 from shared.tables import RESULTS, markdown_table, write_rows
 from torch import Tensor
@@ -28,7 +27,7 @@ from featvis.gradients.attributions import Gradients
 from featvis.gradients.compensations import Equalise
 from featvis.gradients.draws import Draws
 from featvis.measure.energy import CheckerboardEnergy
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 
@@ -122,7 +121,7 @@ def summarise(rows: list[dict[str, Any]]) -> None:
         return found[(*subject, half, name)].value / found[(*subject, half, "none")].value
 
     for half in HALVES:
-        lines = [(*subject, *(said(found[(*subject, half, name)]) for name in names)) for subject in subjects]
+        lines = [(*subject, *(words(found[(*subject, half, name)]) for name in names)) for subject in subjects]
         print(f"\nE({PERIOD}), {half} half\n\n{markdown_table(('network', 'objective', *names), lines)}")
     for half in HALVES:
         left = {name: sum(share(subject, half, name) for subject in subjects) / len(subjects) for name in names[1:]}

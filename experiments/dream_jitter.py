@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.command_line import mobilenet_arguments
 from shared.figures import BLUE, RED, draw_estimates
 from shared.tables import DOCS, RESULTS, add_rows, markdown_table, read_rows
@@ -27,6 +27,7 @@ from featvis.data.pictures import find_pictures
 from featvis.dream.activations import Activations
 from featvis.dream.comparison import Measured, timed_dream
 from featvis.dream.objectives import parse_objective
+from featvis.measure.estimates import words
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure
@@ -175,12 +176,12 @@ def summarise(table: Table) -> None:
         for varied in ("jitter", "equalised", "channels"):
             for value in table.settings(name, varied):
                 cells = [
-                    said(mean_of(table.values(name, varied, value, period, column))) for _, period, column in shown
+                    words(mean_of(table.values(name, varied, value, period, column))) for _, period, column in shown
                 ]
                 for column in ("objective", "shifted"):
                     fixed = table.values(name, "jitter", 0, short, column)
                     relative = table.values(name, varied, value, short, column) / fixed
-                    cells.append("" if varied == "channels" else said(mean_of(relative), 2))
+                    cells.append("" if varied == "channels" else words(mean_of(relative)))
                 lines.append((f"{varied} {value}" if varied != "equalised" else varied, *cells))
         print(f"\n{name}, {subject.layer}\n\n{markdown_table(header, lines)}")
         for period in subject.periods:

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from shared.archive import read_split, windows
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.command_line import parser_of
 from shared.figures import BLUE, GREEN, LINE, ORANGE, PINK, RED, open_box
 from shared.tables import DOCS, RESULTS, add_rows, markdown_table, read_rows, row_of
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from featvis.gan import high_pass
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import checkerboard_energy
+from featvis.measure.estimates import words
 from featvis.plots import save_figure
 from featvis.repair.layers import BlurPool2d
 
@@ -153,7 +154,7 @@ def table(rows: Sequence[dict[str, str]]) -> str:
         cells = []
         for name in names if len(found) > 1 else ():
             values = [float(row[name]) for row in found]
-            cells.append(f"{said(mean_of(values))} ({min(values):.4f} to {max(values):.4f})")
+            cells.append(f"{words(mean_of(values))} ({min(values):.4f} to {max(values):.4f})")
         lines.append((variant, len(found), *cells))
     return markdown_table(("first layer", "seeds", *names), lines)
 

@@ -27,7 +27,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from shared.archive import STUDIED, augment, read_split, rolled, some
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.classifiers import WEIGHTS, epochs_in, normalise, seed_of
 from shared.command_line import archive_parser
 from shared.figures import BLUE, GREEN, PINK, RED, SKY, draw_estimates
@@ -36,7 +36,7 @@ from shared.tables import RESULTS, STUDIES, markdown_table, put_table, read_rows
 from shared.weights import settle, with_weights
 from torch import Tensor, nn
 
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.models.model import Model
 from featvis.models.zoo import ZOO
 from featvis.plots import save_figure
@@ -176,8 +176,8 @@ def table(rows: list[dict[str, str]]) -> str:
             by_epoch = chosen(rows, recipe, twin, "trained")
             shuffled = [chosen(rows, recipe, twin, name) for name in SHUFFLES if name != "trained"]
             for epoch, its in by_epoch.items():
-                cells = [said(estimate(its, name)) for name in (*LAYERS, "predicted", "measured")]
-                cells += [said(estimate(other[epoch], "measured")) for other in shuffled]
+                cells = [words(estimate(its, name)) for name in (*LAYERS, "predicted", "measured")]
+                cells += [words(estimate(other[epoch], "measured")) for other in shuffled]
                 lines.append((twin, recipe, epoch, len(its), *cells))
     header = (
         "twin", "recipe", "epoch", "seeds", "stem injects", "down2 injects", "down3 injects", "predicted E(8)", "measured E(8)",

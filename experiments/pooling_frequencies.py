@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 from shared.archive import cropped_test_pictures
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.classifiers import trained_twins
 from shared.command_line import archive_argument
 from shared.figures import BLUE, GREY, LINE, RED, draw_estimates, open_box
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.energy import checkerboard_energy
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure
@@ -51,8 +51,8 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 """What halves the resolution in each twin, alone; the twins of pooling have a stride-1 convolution before it."""
 
 PLACES = ("one layer", "random weights", "trained")
-QUANTITIES = {"high_frequency_share": 3, "energy": 4, "signed_comb": 3}
-"""What is measured, and the digits shown."""
+QUANTITIES = ("high_frequency_share", "energy", "signed_comb")
+"""What is measured."""
 
 
 class Found(NamedTuple):
@@ -157,7 +157,7 @@ def table(rows: list[dict[str, str]]) -> str:
     values = {(row["downsampling"], row["place"], row["what"]): estimate_in(row, "value", "error") for row in rows}
     lines = []
     for name in dict.fromkeys(row["downsampling"] for row in rows):
-        cells = [said(values[name, place, what], digits) for what, digits in QUANTITIES.items() for place in PLACES]
+        cells = [words(values[name, place, what]) for what in QUANTITIES for place in PLACES]
         lines.append([name, *cells])
     heads = [f"{what}, {place}" for what in ("high frequencies", "E", "S") for place in PLACES]
     return markdown_table(["downsampling", *heads], lines)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from matplotlib.figure import Figure
 from shared.archive import read_split
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.command_line import archive_argument
 from shared.figures import BLUE, GREY, RED, open_box
 from shared.gans import (
@@ -30,7 +30,7 @@ from shared.gans import (
 from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, read_rows, row_of, write_rows
 
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.plots import save_figure
 
 TABLE = RESULTS / "resize_modes.csv"
@@ -49,19 +49,19 @@ LAST_STEPS = 500
 COLUMNS = ("generator", "quantity", "value", "error")
 
 SHOWN = {
-    "distance": ("Frechet distance", 3),
-    "over_seeds": ("over seeds, 1000 steps", 2),
-    "discriminator_loss": ("discriminator's loss", 4),
-    "generator_loss": ("generator's loss", 4),
-    "E(2)": ("E(2)", 4),
-    "E of exactly 4": ("E of exactly 4", 4),
-    "S(2)": ("S(2)", 4),
-    "S(4)": ("S(4)", 4),
-    "largest_control": ("largest control", 4),
-    "high_frequency_share": ("high-frequency share", 4),
-    "fine_detail": ("power above 1/4 cycle", 4),
+    "distance": "Frechet distance",
+    "over_seeds": "over seeds, 1000 steps",
+    "discriminator_loss": "discriminator's loss",
+    "generator_loss": "generator's loss",
+    "E(2)": "E(2)",
+    "E of exactly 4": "E of exactly 4",
+    "S(2)": "S(2)",
+    "S(4)": "S(4)",
+    "largest_control": "largest control",
+    "high_frequency_share": "high-frequency share",
+    "fine_detail": "power above 1/4 cycle",
 }
-"""What is measured: its title, and the digits shown. distance: of seed 0, with the error over draws of samples; losses: over the last 500
+"""What is measured, and its title. distance: of seed 0, with the error over draws of samples; losses: over the last 500
 steps; what was measured of no generator has no column."""
 
 
@@ -107,9 +107,9 @@ def table(rows: list[dict[str, str]]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["quantity"] in SHOWN:
-            value = said(estimate_in(row, "value", "error"), SHOWN[row["quantity"]][1])
+            value = words(estimate_in(row, "value", "error"))
             cells.setdefault(row["generator"], {})[row["quantity"]] = value
-    columns = {key: title for key, (title, _) in SHOWN.items() if any(key in its for its in cells.values())}
+    columns = {key: title for key, title in SHOWN.items() if any(key in its for its in cells.values())}
     names = sorted(cells, key=lambda name: name == REAL)
     lines = [(name, *(cells[name].get(key, "") for key in columns)) for name in names]
     return markdown_table(("generator", *columns.values()), lines)

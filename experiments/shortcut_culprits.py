@@ -13,14 +13,13 @@ from pathlib import Path
 
 from PIL import Image
 from shared.archive import STUDIED, read_split, rolled, some
-from shared.averages import said
 from shared.command_line import archive_argument
 from shared.measuring import PERIODS
 from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, row_of, write_rows
 
 from featvis.audit.culprits import find_culprits
 from featvis.audit.run import audit_pictures
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.models.specs import load_model
 
 TABLE, PAGE = RESULTS / "shortcut_culprits.csv", STUDIES / "overlap_training.md"
@@ -46,7 +45,7 @@ def row_for(layer: str, kernel: str, own: Estimate | None, left: Estimate) -> di
 
 def table(rows: list[dict[str, str]]) -> str:
     lines = [
-        (row["layer"], row["kernel"], said(estimate_in(row, "own")), said(estimate_in(row, "left"))) for row in rows
+        (row["layer"], row["kernel"], words(estimate_in(row, "own")), words(estimate_in(row, "left"))) for row in rows
     ]
     return markdown_table(("made even", "kernel", "its own E(2)", "E(8) left"), lines)
 

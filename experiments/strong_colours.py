@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from shared.averages import rank_correlation, said
+from shared.averages import rank_correlation
 from shared.command_line import archive_argument
 from shared.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW, draw_estimates, open_box
 from shared.gans import MEASURED_SAMPLES, latents_of, real_pictures, shipped_generators, trained_generator
@@ -23,7 +23,7 @@ from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_tab
 from torch import Tensor
 
 from featvis.gan import high_pass
-from featvis.measure.estimates import Estimate
+from featvis.measure.estimates import Estimate, words
 from featvis.measure.phases import fold
 from featvis.models.zoo.generators import Generator
 from featvis.plots import save_figure
@@ -156,12 +156,12 @@ def rows_of(name: str, stage: str, patches: Patches) -> list[dict[str, str]]:
 def table(rows: list[dict[str, str]]) -> str:
     """The weakest and the strongest colours of each set of pictures."""
 
-    def cell(row: dict[str, str], column: str, digits: int) -> str:
+    def cell(row: dict[str, str], column: str) -> str:
         estimate = estimate_in(row, column)
         assert estimate is not None
         if column != "correlation" and (limit := upper_limit(estimate)) is not None:
-            return f"< {limit:.{digits}f}"
-        return said(estimate, digits)
+            return f"< {limit:.2g}"
+        return words(estimate)
 
     lines = []
     for name, stage in dict.fromkeys((row["generator"], row["stage"]) for row in rows):
@@ -170,8 +170,8 @@ def table(rows: list[dict[str, str]]) -> str:
             period: [row for row in own if row["period"] == period and row["colour_class"] in ("1", str(BINS))]
             for period in ("3", "4")
         }
-        cells = [cell(row, "comb", 2) for row in ends["4"]] + [cell(row, "relative", 3) for row in ends["4"]]
-        cells += [cell(row, "comb", 2) for row in ends["3"]] + [cell(ends["4"][0], "correlation", 3)]
+        cells = [cell(row, "comb") for row in ends["4"]] + [cell(row, "relative") for row in ends["4"]]
+        cells += [cell(row, "comb") for row in ends["3"]] + [cell(ends["4"][0], "correlation")]
         lines.append((name, stage, *cells))
     header = ("generator", "measured in", "comb(4), weak colours", "strong", "relative, weak", "strong",
               "comb(3), weak", "strong", "rank correlation")  # fmt: skip

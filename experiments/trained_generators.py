@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.command_line import archive_parser, folders_in
 from shared.figures import BLUE, GREY, RED, draw_estimates, open_box
 from shared.gans import (
@@ -128,7 +128,7 @@ def table(rows: list[Row]) -> str:
             f"{sum(int(r['stands_out']) for r in its)} of {sum(int(r['sets']) for r in its)}" for its in found.values()
         ]
         label = f"{weights}, {steps} steps" if weights == "trained" else weights
-        lines.append((name, label, len(found["2"]), *map(said, numbers), *out))
+        lines.append((name, label, len(found["2"]), *map(str, numbers), *out))
     return markdown_table(header, lines)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from shared.archive import read_split, rolled, some
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.classifiers import accuracy
 from shared.command_line import archive_argument
 from shared.gans import TRAINING
@@ -37,7 +37,7 @@ from featvis.files import write_text
 from featvis.gan import measure_pictures, samples_of
 from featvis.gan.networks import conditioned, sample, with_random_weights
 from featvis.gan.upsampling import closed_form_energies
-from featvis.measure.estimates import Estimate, clearest
+from featvis.measure.estimates import Estimate, clearest, words
 from featvis.models.specs import load_model
 from featvis.models.zoo import ZOO, Card
 from featvis.models.zoo.cards import FIGURES
@@ -147,7 +147,7 @@ def audited(card: Card, data: Data, known: dict[str, Any]) -> dict[str, Any]:
 
 def shown(figure: list[float] | float) -> str:
     """An estimate as figures.json holds it, or a number without an error."""
-    return said(Estimate(*figure) if isinstance(figure, list) else Estimate(figure, None))
+    return words(Estimate(*figure) if isinstance(figure, list) else Estimate(figure, None))
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -162,7 +162,7 @@ def table(figures: dict[str, Any]) -> str:
         quality = f"{known['accuracy'][0]:.4f}" if "accuracy" in known else "-"
         keys = ("predicted_random", "measured_random", "predicted", "measured")
         cells = [f"`{name}`", quality, known["period"], *(shown(known[key]) for key in keys)]
-        cells += [said(controls[worst]), shown(known["signed_comb"]), f"{known['high_frequency_share'][0]:.2f}"]
+        cells += [words(controls[worst]), shown(known["signed_comb"]), f"{known['high_frequency_share'][0]:.2f}"]
         rows.append(cells)
     header = (
         "network", "accuracy", "P", "random weights: predicted E(P)", "measured", "trained: predicted E(P)", "measured",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from shared.archive import read_split, rolled, some
-from shared.averages import mean_of, said
+from shared.averages import mean_of
 from shared.classifiers import WEIGHTS, accuracy, epochs_in, seed_of
 from shared.command_line import archive_parser, folders_in
 from shared.gans import PAIRS, plain, untrained
@@ -27,6 +27,7 @@ from shared.tables import DOCS, RESULTS, markdown_table, put_table, read_rows, r
 from shared.weights import steps_and_seed, with_weights
 from torch import Tensor, nn
 
+from featvis.measure.estimates import words
 from featvis.models.model import Model
 from featvis.models.zoo import ZOO
 from featvis.models.zoo.classifiers import DOWNSAMPLING
@@ -100,7 +101,7 @@ def table(rows: list[dict[str, str]]) -> str:
             if not values:
                 cells += ["-", "-"]
                 continue
-            cells += [said(mean_of(values)), f"{statistics.stdev(values):.4f}"]
+            cells += [words(mean_of(values)), f"{statistics.stdev(values):.4f}"]
         period = str(PERIODS[ZOO[name].kind])
         lines.append((*cells[:5], period, *cells[5:], f"{statistics.fmean(float(row['error']) for row in its):.4f}"))
     header = (

@@ -1,4 +1,4 @@
-"""Means, shares and ratios of independent values with their standard errors, and how they are written in tables."""
+"""Means, shares and ratios of independent values with their standard errors, and rank correlations."""
 
 from __future__ import annotations
 
@@ -50,11 +50,3 @@ def ranks_of(values: Sequence[float] | Tensor) -> Tensor:
 def rank_correlation(first: Sequence[float] | Tensor, second: Sequence[float] | Tensor) -> float:
     """Spearman's."""
     return float(torch.corrcoef(torch.stack((ranks_of(first), ranks_of(second))))[0, 1])
-
-
-def said(estimate: Estimate | None, digits: int = 4) -> str:
-    """Value and error with so many digits after the point; empty where there is none."""
-    if estimate is None:
-        return ""
-    error = "" if estimate.error is None else f" ± {estimate.error:.{digits}f}"
-    return f"{estimate.value:.{digits}f}{error}"

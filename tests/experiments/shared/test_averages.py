@@ -4,9 +4,7 @@ import math
 
 import pytest
 import torch
-from shared.averages import difference_of, mean_of, rank_correlation, ratio_of, said, share_of
-
-from featvis.measure.estimates import Estimate
+from shared.averages import difference_of, mean_of, rank_correlation, ratio_of, share_of
 
 
 def noise(*shape, seed=0):
@@ -59,12 +57,6 @@ def test_the_difference_of_shares_is_paired():
     first = torch.arange(200) < 100
     assert difference_of(first, first).error < 0.01
     assert difference_of(first, ~first).error == pytest.approx(2 * math.sqrt(0.25 / 200), rel=0.02)
-
-
-def test_what_is_said():
-    assert said(None) == ""
-    assert said(Estimate(0.12345, None), 3) == "0.123"
-    assert said(Estimate(0.12345, 0.01)) == "0.1235 ± 0.0100"
 
 
 def test_rank_correlation_reads_the_order_alone():
