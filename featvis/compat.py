@@ -14,6 +14,9 @@ import torch
 
 from featvis.errors import FeatvisError
 
+UNDECLARED = "operator torchvision::"
+"""What the error of an import says where the operators are missing."""
+
 _BOX_SUPPRESSION = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 # The declarations last as long as this object.
@@ -30,7 +33,7 @@ def import_torchvision() -> ModuleType:
     try:
         return importlib.import_module("torchvision")
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
-        if "operator torchvision::" not in str(error) or _declared:
+        if UNDECLARED not in str(error) or _declared:
             said = " ".join(str(error).split())
             raise FeatvisError(
                 f"torchvision cannot be imported ({said}); install the one that fits torch {torch.__version__}"

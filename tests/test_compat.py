@@ -94,3 +94,21 @@ def test_what_does_not_fit_is_one_line(outcomes, package, said):
     assert said in message
     assert "install the one that fits torch" in message
     assert "\n" not in message
+
+
+FACTORIES = {
+    "at the top": "import torchvision\ndef make():\n    return torchvision.models.resnet18()\n",
+    "within the function": "def make():\n    import torchvision\n    return torchvision.models.resnet18()\n",
+}
+
+
+@pytest.mark.parametrize("code", FACTORIES.values(), ids=FACTORIES)
+def test_a_users_file_may_import_torchvision(tmp_path, code):
+    (tmp_path / "mine.py").write_text(code)
+    check = (
+        "import sys, torch; from featvis import load_model; assert 'torchvision' not in sys.modules; "
+        "mine = load_model('mine.py:make', seed=3).module; torch.manual_seed(3); import torchvision; "
+        "print(torch.equal(mine.fc.weight, torchvision.models.resnet18().fc.weight))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout == "True\n", done.stderr

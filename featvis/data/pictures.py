@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
 from featvis.files import write_atomically
 
@@ -50,8 +50,11 @@ SUFFIXES = (*FORMATS, ".npy")
 LARGEST_PIXELS = 2**26
 """Pixels of a picture: 8192 by 8192, 0.8 GB as the floats of three channels. Pillow warns only above this."""
 
-INTERPOLATIONS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
-"""Our name -> torchvision's. For pictures its two "nearest" are one; for arrays only "nearest-exact" agrees with them."""
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 
 def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -228,24 +231,45 @@ def prepare(picture: Picture, resize: int | None, crop: tuple[int, int] | None, 
         raise FeatvisError(f"the interpolation {interpolation!r} is unknown; give one of {', '.join(INTERPOLATIONS)}")
     if (resize is not None and resize < 1) or (crop is not None and min(crop) < 1):
         raise FeatvisError(f"cannot resize to {resize} and crop to {crop}; give sizes of at least 1 pixel, or None")
+    pixels: Image.Image | Tensor
     pixels = picture.pixels if isinstance(picture.pixels, Image.Image) else torch.from_numpy(picture.pixels)
-    functional = import_torchvision().transforms.functional
     size = picture.size
     short, long = sorted(size)
     if resize is not None and resize != short:
-        if resize * (resize * long // short) > LARGEST_PIXELS:
+        longer = resize * long // short
+        if resize * longer > LARGEST_PIXELS:
             raise FeatvisError(
                 f"the picture {str(picture.path)!r} of {size[0]} x {size[1]} pixels has more than {LARGEST_PIXELS} "
                 f"with its shorter side resized to {resize}; crop it first"
             )
-        pixels = functional.resize(pixels, resize, functional.InterpolationMode(INTERPOLATIONS[interpolation]))
-        size = tuple(functional.get_dimensions(pixels)[1:])
+        size = (resize, longer) if size[0] <= size[1] else (longer, resize)
+        pixels = _resized(pixels, size, interpolation)
     if crop is not None and tuple(crop) != size:
-        pixels = functional.center_crop(pixels, crop)
+        pixels = _cropped(pixels, size, crop)
     if isinstance(pixels, Image.Image):
         levels = np.asarray(pixels).reshape(pixels.height, pixels.width, -1).transpose(2, 0, 1)
         return torch.from_numpy(np.divide(levels, 255, dtype=np.float32, order="C"))
     return pixels.clamp(0, 1)  # bicubic overshoots; also a copy where nothing was to do
+
+
+def _resized(pixels: Image.Image | Tensor, size: tuple[int, int], interpolation: str) -> Image.Image | Tensor:
+    if isinstance(pixels, Image.Image):
+        return pixels.resize(size[::-1], INTERPOLATIONS[interpolation])
+    if interpolation == "nearest":  # of torch's two, this one agrees with Pillow's
+        return F.interpolate(pixels[None], size, mode="nearest-exact")[0]
+    return F.interpolate(pixels[None], size, mode=interpolation, antialias=True)[0]
+
+
+def _cropped(pixels: Image.Image | Tensor, size: tuple[int, int], crop: tuple[int, int]) -> Image.Image | Tensor:
+    """The centre, with black around it where it is too small; halves go where torchvision's centre crop puts them."""
+    top, left = (
+        -((wanted - length) // 2) if wanted > length else round((length - wanted) / 2)
+        for length, wanted in zip(size, crop, strict=True)
+    )
+    bottom, right = top + crop[0], left + crop[1]
+    if isinstance(pixels, Image.Image):
+        return pixels.crop((left, top, right, bottom))
+    return F.pad(pixels, (-left, right - size[1], -top, bottom - size[0]))
 
 
 def save_picture(pixels: Tensor, path: str | Path) -> Path:

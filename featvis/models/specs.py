@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from featvis.compat import import_torchvision
+from featvis.compat import UNDECLARED, import_torchvision
 from featvis.data.pictures import LARGEST_PIXELS
 from featvis.errors import FeatvisError, nearest_names
 from featvis.models.checkpoints import (
@@ -260,14 +260,17 @@ def _from_timm(spec: str, weights: str | None, seed: int) -> Model:
 
 
 def _from_factory(spec: str, weights: str | None, seed: int) -> Model:
-    # A user's file may import torchvision itself.
-    with contextlib.suppress(FeatvisError):
-        import_torchvision()
     if weights == "DEFAULT":
         raise FeatvisError(f"{spec} has no DEFAULT weights; give a .pth or .safetensors file, or leave --weights out")
     _only_files(spec, weights)
-    with _seeded(seed):
-        module = network_from(spec)
+    try:
+        module = _network_from(spec, seed)
+    except FeatvisError as error:
+        if UNDECLARED not in str(error):
+            raise
+        # The user's code imports torchvision itself.
+        import_torchvision()
+        module = _network_from(spec, seed)
     channels = next(
         (part.in_channels for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)), 3
     )
@@ -281,6 +284,11 @@ def _from_factory(spec: str, weights: str | None, seed: int) -> Model:
         notes=("no preprocessing is known for this network: pixels in [0, 1] unless --mean and --std say otherwise",),
     )
     return _with_file(model, weights)
+
+
+def _network_from(spec: str, seed: int) -> nn.Module:
+    with _seeded(seed):
+        return network_from(spec)
 
 
 def _exported(spec: str, weights: str | None) -> Model:

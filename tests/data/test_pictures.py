@@ -575,6 +575,32 @@ def test_prepared_as_torchvision_prepares_bit_for_bit(
     assert torch.equal(tensor, expected)
 
 
+@quick
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    resize=st.integers(1, 48),
+    rows=st.integers(1, 56),
+    columns=st.integers(1, 56),
+    interpolation=st.sampled_from(["nearest", "bilinear", "bicubic"]),
+    channels=st.integers(1, 4),
+)
+def test_arrays_and_oblong_crops_are_prepared_as_torchvision_prepares_them(
+    height: int, width: int, resize: int, rows: int, columns: int, interpolation: str, channels: int
+) -> None:
+    functional = import_torchvision().transforms.functional
+    values = np.random.default_rng(height * 41 + width).random((channels, height, width), np.float32)
+    name = "nearest-exact" if interpolation == "nearest" else interpolation
+    mode = functional.InterpolationMode(name)
+    resized = functional.resize(torch.from_numpy(values), resize, mode)
+    expected = functional.center_crop(resized, [rows, columns]).clamp(0, 1)
+    assert torch.equal(prepare(Picture(values, Path("x.npy"), ()), resize, (rows, columns), interpolation), expected)
+    image = colours(height, width)
+    shown = functional.center_crop(functional.resize(image, resize, mode), [rows, columns])
+    prepared = prepare(Picture(image, Path("x.png"), ()), resize, (rows, columns), interpolation)
+    assert torch.equal(prepared, functional.pil_to_tensor(shown) / 255)
+
+
 def test_a_wrong_preparation_would_be_seen() -> None:
     picture = Picture(colours(50, 60), Path("x.png"), ())
     expected = as_torchvision(colours(50, 60), 33, 32, "bilinear")
