@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from featvis.audit.record import expected_profile
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.files import write_text
 from featvis.gradients.compensations import attribution_named
 from featvis.measure.estimates import Estimate
+from featvis.measure.phases import expected_profile
 from featvis.models.specs import load_model
 
 RESULTS = Path(__file__).parent / "results" / "compensations.csv"
@@ -58,7 +58,7 @@ def main() -> None:
         attribution = attribution_named(method, compensation)
         if attribution.lacks_profile:
             raw = audit_pictures(model, calibration, attribution=attribution_named(method))
-            attribution = attribution.with_profile(expected_profile(raw))
+            attribution = attribution.with_profile(expected_profile(raw.profile, raw.exact_periods))
         started = time.perf_counter()
         result = audit_pictures(model, measured, attribution=attribution)
         seconds = time.perf_counter() - started

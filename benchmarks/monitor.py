@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from timing import median_seconds, surroundings, write_result
 from torch import Tensor, nn
 
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.metric import CheckerboardEnergy
 
 EVERY, LATENT = 50, 100
 

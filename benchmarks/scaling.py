@@ -31,7 +31,7 @@ from featvis.audit.record import Audit
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.models.zoo import PHOTOGRAPH
@@ -90,7 +90,7 @@ def reading(folder: Path) -> dict[str, float]:
 
 def state_bytes() -> dict[str, int]:
     """Bytes of the sums that are kept, sent and written, by total stride."""
-    sums = {stride: CheckerboardEnergy(stride).state_dict() for stride in (8, 16, 32)}
+    sums = {stride: EnergySums(stride).tensors() for stride in (8, 16, 32)}
     return {
         str(stride): sum(value.numel() * value.element_size() for value in state.values())
         for stride, state in sums.items()

@@ -24,9 +24,9 @@ from shared.figures import BLACK, BLUE, GREEN, GREY, LINE, ORANGE, PINK, RED, SK
 from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, row_of, write_rows
 from torch import Tensor, nn
 
-from featvis.measure.energy import Energies, checkerboard_energy
 from featvis.measure.estimates import Estimate, words
 from featvis.measure.phases import fold
+from featvis.measure.sums import Energies, checkerboard_energy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.models.zoo.classifiers import DOWNSAMPLING

@@ -24,14 +24,14 @@ from shared.measuring import energies_at
 from shared.tables import DOCS, RESULTS, add_rows, estimate_in, markdown_table, read_rows
 from torch import Tensor, nn
 
-from featvis.audit.record import Audit, expected_profile
 from featvis.data.pictures import find_pictures
 from featvis.gradients.attributions import PLAIN, Attribution, SmoothGrad
 from featvis.gradients.compensations import Equalise, Jitter, LowPass
 from featvis.gradients.engine import GradientEngine
 from featvis.gradients.faithfulness import Faithfulness
-from featvis.measure.energy import Energies, checkerboard_energy
 from featvis.measure.estimates import Estimate, words
+from featvis.measure.phases import expected_profile
+from featvis.measure.sums import Energies, checkerboard_energy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure
@@ -115,7 +115,8 @@ TRIALS: dict[str, Fix] = {
 
 def profile_of(model: Model, pictures: Tensor) -> Tensor:
     """The phase profile of the plain gradient, as `equalise` wants it."""
-    return expected_profile(Audit.of(energies_at(GradientEngine(model), pictures.split(BATCH))))
+    energies = energies_at(GradientEngine(model), pictures.split(BATCH))
+    return expected_profile(energies.profile, energies.exact_periods)
 
 
 def attributions(model: Model, pictures: Tensor, row: str, wanted: Sequence[int]) -> tuple[Tensor, float]:

@@ -25,8 +25,8 @@ from shared.tables import DOCS, RESULTS, add_rows, estimate_in, markdown_table, 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import words
+from featvis.measure.metric import CheckerboardEnergy
 from featvis.plots import save_figure
 from featvis.predict.prediction import predict
 

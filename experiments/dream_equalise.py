@@ -26,8 +26,8 @@ from featvis.dream.render import CALIBRATION, noise_profile
 from featvis.gradients.attributions import Gradients
 from featvis.gradients.compensations import Equalise
 from featvis.gradients.draws import Draws
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import Estimate, words
+from featvis.measure.metric import CheckerboardEnergy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 
 from featvis.gan import high_pass
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.estimates import words
+from featvis.measure.sums import checkerboard_energy
 from featvis.plots import save_figure
 from featvis.repair.layers import BlurPool2d
 

@@ -24,8 +24,8 @@ from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_tab
 from torch import Tensor, nn
 
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.estimates import Estimate, words
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.plots import save_figure

@@ -21,9 +21,9 @@ from shared.command_line import parser_of
 from shared.tables import DOCS, markdown_table, put_table
 from torch import Tensor
 
-from featvis.measure.energy import Energies, checkerboard_energy
 from featvis.measure.phases import fold
 from featvis.measure.spectra import white_flatness
+from featvis.measure.sums import Energies, checkerboard_energy
 from featvis.plots import save_figure, spectrum
 from featvis.plots.panels import (
     CONTROL,

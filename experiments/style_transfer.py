@@ -22,7 +22,7 @@ from shared.weights import with_weights
 from torch import Tensor, nn
 
 from featvis.data.pictures import find_pictures
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.metric import CheckerboardEnergy
 from featvis.measure.phases import fold
 from featvis.plots import save_figure
 from featvis.plots.panels import FAINT, MARGIN, Page, pixel_edges

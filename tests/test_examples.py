@@ -52,8 +52,9 @@ def without_example():
 
 
 TO_COME = """
-Audit CheckerboardEnergy Comparison Dream Energies Estimate GradientEngine Variant audit_discriminator audit_generator
-audit_picture_files audit_pictures checkerboard_energy compare_variants find_culprits input_gradient operate phase_profile
+Audit Comparison CycleSpinning Dream Equalise GradientEngine InputXGradient IntegratedGradients Jitter Laplacian
+LowPass SmoothGrad Vanilla Variant audit_discriminator audit_generator audit_picture_files audit_pictures
+compare_variants find_culprits input_gradient operate
 """
 """Those that have none yet."""
 

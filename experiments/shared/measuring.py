@@ -8,7 +8,8 @@ from itertools import chain
 from torch import Tensor
 
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.metric import CheckerboardEnergy
+from featvis.measure.sums import Energies
 from featvis.models.model import Model
 
 PERIODS = {"classifier": 8, "discriminator": 4, "generator": 4}

@@ -15,8 +15,8 @@ from featvis.audit.loading import Loader
 from featvis.audit.record import Audit, Culprit
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.phases import fold, laid_out
+from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.predict.prediction import predict
 from featvis.tracing.trace import LayerRow
@@ -65,7 +65,7 @@ def find_culprits(
         progress(done := done + 1)
 
     treatments = {name: watcher.evening() for name, watcher in watchers.items()}
-    evened = {name: CheckerboardEnergy(baseline.total_stride) for name in watchers}
+    evened = {name: EnergySums(baseline.total_stride) for name in watchers}
     for handle in handles:
         handle.remove()
     for images, numbers, _ in loader:
@@ -120,7 +120,7 @@ class _Watcher:
 
     def __init__(self, row: LayerRow, dims: int) -> None:
         self.row, self.stride = row, row.stride if dims == 2 else (1, *row.stride)
-        self.metric = CheckerboardEnergy(math.lcm(*row.stride), dims)
+        self.metric = EnergySums(math.lcm(*row.stride), dims)
         self.numbers: list[int] = []
         self.energy: Tensor | float = 0.0
 

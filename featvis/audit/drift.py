@@ -12,7 +12,7 @@ from torch import Tensor
 from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
 from featvis.measure.estimates import Estimate
-from featvis.measure.replicates import mean_of
+from featvis.measure.replicates import mean_of, moments
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Moments:
     def add(self, values: Tensor) -> None:
         """values: (B,)."""
         values = values.detach().double().cpu()
-        self.sums += torch.stack((values.new_tensor(len(values)), values.sum(), values.square().sum()))
+        self.sums += moments(values)
 
     def estimate(self) -> Estimate | None:
         """The mean and its standard error; None where nothing was added."""

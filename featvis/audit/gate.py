@@ -6,8 +6,8 @@ import math
 
 from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
-from featvis.measure.energy import Energies
 from featvis.measure.estimates import Estimate
+from featvis.measure.sums import Energies
 
 ABOVE = 2.0
 """Standard errors by which an energy must exceed its limit to fail."""

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.files import read_document, read_saved, write_text
-from featvis.measure.energy import Energies
 from featvis.measure.estimates import Estimate
-from featvis.measure.phases import fold
+from featvis.measure.phases import expected_profile
+from featvis.measure.sums import Energies
 
 SCHEMA = "featvis.audit/1"
 PROFILE_SCHEMA = "featvis.profile/1"
@@ -77,7 +77,7 @@ class Audit:
 
     @classmethod
     def of(cls, energies: Energies, **rest: Any) -> Audit:
-        """The audit of what a CheckerboardEnergy computed."""
+        """The audit of what was measured."""
         values = energies._asdict()
         values["profile"] = tuple(tuple(row) for row in energies.profile.tolist())
         return cls(**values, **rest)
@@ -124,31 +124,11 @@ def _culprit(entry: dict[str, Any]) -> Culprit:
     return Culprit(**{**entry, **lists, "measured": estimate_of(entry["measured"]), "left": left, "shares": shares})
 
 
-def expected_profile(audit: Audit) -> Tensor:
-    """The audit's phase profile without its noise, (P, P), mean 1: what `equalise` divides by.
-
-    The part of each exact period is shrunk by how much of its energy is more than noise: the estimate without bias over the plain
-    one, after James and Stein 1961.
-    """
-    mean = torch.tensor(audit.profile, dtype=torch.float64)
-    rows, columns = mean.shape
-    expected = torch.ones_like(mean)
-    parts: dict[int, Tensor] = {}
-    for period, estimate in audit.exact_periods.items():
-        size = (min(period, rows), min(period, columns))
-        part = fold(mean - 1, *size).repeat(rows // size[0], columns // size[1])
-        part = part - sum(smaller for divisor, smaller in parts.items() if period % divisor == 0)
-        parts[period] = part
-        plain = float(part.square().mean())
-        expected += part * (min(max(estimate.value / plain, 0.0), 1.0) if plain > 0 else 0.0)
-    return expected.clamp_min(0)
-
-
 def save_profile(audit: Audit, path: str | Path) -> Path:
     """Write the audit's expected phase profile as JSON, for `equalise`."""
     content = {
         "schema": PROFILE_SCHEMA,
-        "profile": expected_profile(audit).tolist(),
+        "profile": expected_profile(audit.profile, audit.exact_periods).tolist(),
         "pictures": audit.pictures,
         "settings": audit.settings,
     }

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from featvis.audit.drift import Drift, OutputDrift
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import Estimate, clearest
+from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.predict.prediction import predict
 from featvis.repair.changes import Change
@@ -203,20 +203,20 @@ def measured_energy(module: nn.Module, images: Tensor, seed: int = 0) -> dict[in
     return metric.compute().energy
 
 
-def _gradient_energies(engines: Sequence[GradientEngine], images: Tensor) -> list[CheckerboardEnergy]:
+def _gradient_energies(engines: Sequence[GradientEngine], images: Tensor) -> list[EnergySums]:
     """The energies of each engine's gradients at the images, at periods that all have in common."""
-    metrics: list[CheckerboardEnergy] = []
+    metrics: list[EnergySums] = []
     for numbers in torch.arange(len(images)).split(BATCH):
         gradients = [engine(images[numbers], numbers.tolist()) for engine in engines]
         if not metrics:
             period = math.lcm(*(engine.total_stride for engine in engines))
-            metrics = [CheckerboardEnergy(period, images.ndim - 2) for _ in engines]
+            metrics = [EnergySums(period, images.ndim - 2) for _ in engines]
         for metric, gradient in zip(metrics, gradients, strict=True):
             metric.update(gradient, numbers.tolist())
     return metrics
 
 
-def _compared(subject: str, what: str, before: CheckerboardEnergy, after: CheckerboardEnergy) -> Measure:
+def _compared(subject: str, what: str, before: EnergySums, after: EnergySums) -> Measure:
     energies = before.compute().energy, after.compute().energy
     return Measure("measured", subject, what, *energies, after.difference(before))
 
@@ -239,7 +239,7 @@ def _output_period(module: nn.Module, images: Tensor) -> int:
 def _of_outputs(before: Tensor, after: Tensor, period: int) -> Measure:
     what = f"measured energy of the outputs, each channel's mean taken off, {len(before)} inputs"
     axes = tuple(range(2, before.ndim))
-    metrics = [CheckerboardEnergy(period, len(axes)) for _ in range(2)]
+    metrics = [EnergySums(period, len(axes)) for _ in range(2)]
     try:
         for metric, outputs in zip(metrics, (before, after), strict=True):
             metric.update(outputs - outputs.mean(axes, keepdim=True))

@@ -16,7 +16,7 @@ from torch import Tensor
 from featvis.audit.distributed import Group
 from featvis.errors import FeatvisError
 from featvis.files import make_folder, write_tensors
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.sums import EnergySums
 
 SCHEMA = "featvis.state/1"
 
@@ -31,7 +31,7 @@ class State:
 
     settings: Mapping[str, Any]
     done: Tensor
-    metric: CheckerboardEnergy | None = None
+    metric: EnergySums | None = None
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -47,10 +47,9 @@ class State:
         """The numbers of the pictures that are still to be measured."""
         return (~self.done).nonzero().flatten().tolist()
 
-    def metric_of(self, total_stride: int) -> CheckerboardEnergy:
+    def metric_of(self, total_stride: int) -> EnergySums:
         """The sums, begun where there are none; raises FeatvisError for another total stride."""
-        # Processes are summed in `Kept.merged`, and only there.
-        self.metric = self.metric or CheckerboardEnergy(total_stride, sync_on_compute=False)
+        self.metric = self.metric or EnergySums(total_stride)
         if self.metric.total_stride != total_stride:
             raise FeatvisError(
                 f"the saved audit has a total stride of {self.metric.total_stride}, this network {total_stride}; start anew"
@@ -61,7 +60,7 @@ class State:
         """Write this process's part: to a temporary name, then renamed, so that a kill leaves the last whole one."""
         tensors = {"done": self.done.to(torch.uint8)}
         if self.metric is not None:
-            tensors |= self.metric.state_dict()
+            tensors |= self.metric.tensors()
         content = {
             "settings": self.settings,
             "skipped": self.skipped,
@@ -88,16 +87,11 @@ class State:
             if metadata["schema"] != SCHEMA:
                 raise KeyError("schema")
             content = json.loads(metadata["content"])
-            metric = None
+            done, metric = tensors.pop("done").bool(), None
             if content["total_stride"] is not None:
-                metric = CheckerboardEnergy(int(content["total_stride"]), sync_on_compute=False)
-                sums = {name: value for name, value in tensors.items() if name != "done"}
-                expected = {name: value.shape for name, value in metric.state_dict().items()}
-                if {name: value.shape for name, value in sums.items()} != expected:
-                    raise ValueError("sums of other sizes")
-                metric.load_state_dict(sums)
+                metric = EnergySums.of(tensors, int(content["total_stride"]))
             texts = [[str(text) for text in content[name]] for name in ("skipped", "notes")]
-            return cls(dict(content["settings"]), tensors["done"].bool(), metric, *texts)
+            return cls(dict(content["settings"]), done, metric, *texts)
         except (KeyError, TypeError, ValueError, RuntimeError, RecursionError, FeatvisError) as error:
             raise FeatvisError(
                 f"the saved audit {str(path)!r} is damaged ({type(error).__name__}: {error}); delete it and start anew"
@@ -112,9 +106,7 @@ class State:
             self.skipped += other.skipped
             self.notes += other.notes
             if other.metric is not None:
-                sums = self.metric_of(other.metric.total_stride)
-                for name, value in other.metric.state_dict().items():
-                    getattr(sums, name).add_(value)
+                self.metric_of(other.metric.total_stride).add(other.metric)
 
 
 def resumed(folder: Path, settings: Mapping[str, Any], pictures: int) -> State:
@@ -184,10 +176,8 @@ class Kept:
         stride = self.group.largest(0 if state.metric is None else state.metric.total_stride)
         whole = State(self.settings, self.group.sum(state.done.to(torch.uint8)).bool())
         if stride:
-            own = state.metric_of(stride)
-            sums = whole.metric_of(stride)
-            for name, value in own.state_dict().items():
-                getattr(sums, name).copy_(self.group.sum(value))
+            own = state.metric_of(stride).tensors()
+            whole.metric = EnergySums.of({name: self.group.sum(value) for name, value in own.items()}, stride)
         for skipped, notes in self.group.gather([state.skipped, state.notes]):
             whole.skipped += skipped
             whole.notes += notes

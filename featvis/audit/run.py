@@ -18,7 +18,7 @@ from featvis.audit.resume import Kept, State, pictures_hash
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import Energies
+from featvis.measure.sums import Energies
 from featvis.models.model import Model
 from featvis.tracing.hashes import weights_hash
 

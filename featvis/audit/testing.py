@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from featvis.audit.gate import exceeded
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy, Energies
+from featvis.measure.sums import Energies, EnergySums
 from featvis.models.model import Model
 
 PICTURES = 32
@@ -41,10 +41,10 @@ def assert_no_checkerboard(
         generator = torch.Generator().manual_seed(seed)
         images = torch.randn(PICTURES, *model.input_size, generator=generator)
     engine = GradientEngine(model, score, seed)
-    metric: CheckerboardEnergy | None = None
+    metric: EnergySums | None = None
     for numbers in torch.arange(len(images)).split(batch_size):
         gradients = engine(images[numbers], numbers.tolist())
-        metric = metric or CheckerboardEnergy(engine.total_stride, dims=images.ndim - 2)
+        metric = metric or EnergySums(engine.total_stride, dims=images.ndim - 2)
         metric.update(gradients, numbers.tolist())
     if metric is None:
         raise FeatvisError("no images were given; expected (N, C, H, W) with N at least 4")

@@ -26,7 +26,7 @@ from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.hashes import weights_hash
@@ -137,7 +137,7 @@ def compare_variants(
         if kept is None:
             kept = images, numbers, chosen
             total_stride = math.lcm(*(run.engine.total_stride for run in runs))
-            metrics = [CheckerboardEnergy(total_stride) for _ in runs]
+            metrics = [EnergySums(total_stride) for _ in runs]
         for run, metric, attributions in zip(runs, metrics, found, strict=True):
             metric.update(attributions, numbers)
             if watch is not None:
@@ -210,7 +210,7 @@ class _Run:
         self.milliseconds[len(images)].append(1000 * seconds / len(images))
         return attributions
 
-    def row(self, metric: CheckerboardEnergy, first: CheckerboardEnergy) -> Row:
+    def row(self, metric: EnergySums, first: EnergySums) -> Row:
         variant = self.variant
         settings = {
             **variant.model.settings(),

@@ -26,7 +26,7 @@ from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from featvis.audit.record import Audit
-    from featvis.measure.energy import Energies
+    from featvis.measure.sums import Energies
 
 
 @click.command()

@@ -96,8 +96,8 @@ def draw_gradients(
 
 def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
     """What a figure shows of one picture's attribution, (1, C, H, W)."""
-    from featvis.measure.energy import checkerboard_energy
     from featvis.measure.phases import interior
+    from featvis.measure.sums import checkerboard_energy
     from featvis.plots import GradientView
 
     measured = checkerboard_energy(attribution, total_stride)

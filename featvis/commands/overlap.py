@@ -46,6 +46,7 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None,
     from featvis.commands.options import check_writable
     from featvis.errors import FeatvisError
     from featvis.files import write_text
+    from featvis.measure.periods import exact_periods
     from featvis.predict import overlap as closed_form
 
     check_writable(png, html)
@@ -60,7 +61,7 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None,
     stacks = [rows, columns][:dims]
     counts = [closed_form.counts(rows, down), closed_form.counts(columns, across)][:dims]
     energies = closed_form.energies_by_period(*stacks)
-    exact = closed_form.exact_periods(energies)
+    exact = exact_periods(energies)
 
     names = [str(row) if row == column else f"{row} by {column}" for row, column in zip(rows, columns, strict=True)]
     strides = " by ".join(dict.fromkeys(str(closed_form.total_stride(stack)) for stack in stacks))

@@ -13,7 +13,7 @@ from featvis.dream.dreaming import Dream, check, dream
 from featvis.dream.objectives import blurred
 from featvis.dream.render import Progress
 from featvis.errors import FeatvisError
-from featvis.measure.energy import Energies, checkerboard_energy
+from featvis.measure.sums import Energies, checkerboard_energy
 from featvis.models.model import Model
 
 SMOOTHING = (1.0, 4.0, 6.0, 4.0, 1.0)

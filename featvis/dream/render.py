@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featvis.audit.record import Audit, expected_profile
 from featvis.dream.activations import Activations, Objective
 from featvis.dream.ascent import SCHEDULES
 from featvis.dream.parameterisations import PARAMETERISATIONS, Parameterisation, adopted, natural_noise
@@ -19,7 +18,8 @@ from featvis.dream.transforms import roll
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import Attribution, Gradients
 from featvis.gradients.draws import Draws
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.phases import expected_profile
+from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 
 CALIBRATION = 16
@@ -315,15 +315,18 @@ def noise_profile(gradient: Callable[[Tensor], Tensor], noises: Iterable[Tensor]
 
     None where fewer than half of the pictures have a gradient.
     """
-    metric = CheckerboardEnergy(total_stride)
+    sums = EnergySums(total_stride)
     alive = []
     for noise in noises:
         at_noise = gradient(noise)
         lit = at_noise.abs().amax((1, 2, 3)) > 0
         alive += lit.tolist()
         if bool(lit.any()):
-            metric.update(at_noise[lit].cpu())
-    return expected_profile(Audit.of(metric.compute())) if 2 * sum(alive) >= len(alive) else None
+            sums.update(at_noise[lit])
+    if 2 * sum(alive) < len(alive):
+        return None
+    energies = sums.compute()
+    return expected_profile(energies.profile, energies.exact_periods)
 
 
 def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from featvis.gan.discriminator import (
 )
 from featvis.gan.generator import GeneratorAudit, audit_generator, fine_detail, limits_of, power_beside, samples_of
 from featvis.gan.networks import LATENTS
-from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures, period_parts
+from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
 from featvis.gan.pictures import (
     PictureAudit,
     PictureMeter,
@@ -20,6 +20,7 @@ from featvis.gan.pictures import (
     measure_pictures,
     radial_power,
 )
+from featvis.measure.phases import period_parts
 from featvis.measure.standing_out import Surroundings, Verdict, chances
 
 __all__ = [

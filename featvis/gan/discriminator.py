@@ -21,11 +21,11 @@ from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pict
 from featvis.gan.pictures import lively
 from featvis.gradients.attributions import PLAIN
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import Estimate
 from featvis.measure.phases import interior
-from featvis.measure.replicates import mean_of
+from featvis.measure.replicates import mean_of, moments
 from featvis.measure.standing_out import Surroundings, Verdict
+from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 
 SCHEMA = "featvis.discriminator/1"
@@ -205,7 +205,7 @@ def audit_discriminator(
             layers, its_notes = find_culprits(ready, batches, audit)
             layers = tuple(replace(layer, layer=layer.layer.removeprefix(PREFIX)) for layer in layers)
             audit = replace(audit, culprits=layers, notes=(*audit.notes, *its_notes))
-        found[name] = SourceAudit(audit, verdict, _mean(outputs), resolutions)
+        found[name] = SourceAudit(audit, verdict, mean_of(moments(outputs)), resolutions)
         examples[name] = example
         progress(done := done + len(pictures))
     every_output = torch.cat(list(outputs_by_source.values()))
@@ -284,16 +284,12 @@ def _inner(score: str) -> str:
     return f"seeds:{PREFIX}{last}" if first == "seeds" else f"{PREFIX}{first}:{last}"
 
 
-def _mean(values: Tensor) -> Estimate:
-    return mean_of(torch.stack((values.new_tensor(len(values)), values.sum(), values.square().sum())))
-
-
-def _agreements(metric: CheckerboardEnergy, pictures: Tensor) -> dict[str, dict[int, Agreement]]:
+def _agreements(metric: EnergySums, pictures: Tensor) -> dict[str, dict[int, Agreement]]:
     """The profiles of gradients that were measured beside those of the pictures' fine detail, with and without sign; none of flat ones."""
     high_passed, alive = lively(pictures.double(), metric.total_stride, float(pictures.max() - pictures.min()))
     if not bool(alive.any()):
         return {}
-    detail = CheckerboardEnergy(metric.total_stride)
+    detail = EnergySums(metric.total_stride)
     detail.update(high_passed[alive])
     return {
         "energy": agreement(metric.compute().profile, detail.compute().profile),
@@ -303,7 +299,7 @@ def _agreements(metric: CheckerboardEnergy, pictures: Tensor) -> dict[str, dict[
 
 def _audit_source(
     model: Model, pictures: Tensor, name: str, score: str, seed: int, batch_size: int
-) -> tuple[CheckerboardEnergy, Audit, Verdict, tuple[Resolution, ...], tuple[Tensor, Tensor]]:
+) -> tuple[EnergySums, Audit, Verdict, tuple[Resolution, ...], tuple[Tensor, Tensor]]:
     engine = GradientEngine(model, _inner(score), seed)
     engine(pictures[:batch_size])
     # A layer without a name of its own cannot be watched.
@@ -311,7 +307,7 @@ def _audit_source(
     watched = {layer: _Watcher(math.lcm(*row.stride)) for layer, row in rows.items()}
     handles = [engine.treat(layer, watcher) for layer, watcher in watched.items()]
     total, notes = measurable(engine.total_stride, int(min(pictures.shape[-2:])))
-    metric, surroundings = CheckerboardEnergy(total), Surroundings(total)
+    metric, surroundings = EnergySums(total), Surroundings(total)
     example: Tensor | None = None
     for images, numbers, _ in _Batches(pictures, batch_size):
         gradients = engine(images, numbers)
@@ -359,7 +355,7 @@ class _Watcher:
 
     def __init__(self, stride: int) -> None:
         self.stride, self.size = stride, (0, 0)
-        self.metric = CheckerboardEnergy(stride)
+        self.metric = EnergySums(stride)
 
     def __call__(self, gradient: Tensor) -> None:
         self.size = (int(gradient.shape[-2]), int(gradient.shape[-1]))
@@ -370,7 +366,7 @@ class _Watcher:
 
     def energy(self) -> Estimate | None:
         """E at the layer's stride; None where there was too little to measure."""
-        if not bool(getattr(self.metric, f"counts_{self.stride}").sum()):
+        if not self.metric.pictures:
             return None
         try:
             return self.metric.compute().energy[self.stride]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from featvis.errors import FeatvisError
 from featvis.gan.networks import outputs_of
 from featvis.gan.pictures import PictureAudit, measure_pictures
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.phases import fold
+from featvis.measure.phases import fold, period_parts
 
 STEPS, RATE = 200, 0.01
 """Steps of the free pixels, and how far the root mean square pixel moves in each, as a share of the range."""
@@ -29,17 +28,6 @@ class Agreement:
 
     cosine: float
     chance: float
-
-
-def period_parts(profile: Tensor) -> dict[int, Tensor]:
-    """A profile (P, P) split into its parts of exact periods, by the Fourier transform; with its mean they add up to it."""
-    size = len(profile)
-    spectrum = torch.fft.fft2(profile.double())
-    periods = torch.tensor([[size // math.gcd(m, n, size) for n in range(size)] for m in range(size)])
-    return {
-        period: torch.fft.ifft2(torch.where(periods == period, spectrum, 0)).real
-        for period in sorted(set(periods.flatten().tolist()) - {1})
-    }
 
 
 def agreement(first: Tensor, second: Tensor) -> dict[int, Agreement]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from featvis.audit.record import Audit
 from featvis.data.pictures import load_picture, prepare
 from featvis.errors import FeatvisError
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.phases import interior
 from featvis.measure.standing_out import Surroundings, Verdict
+from featvis.measure.sums import EnergySums
 
 PERIOD = 8
 """The longest period that pictures are measured at, where nothing else is asked for; its divisors are measured with it."""
@@ -114,7 +114,7 @@ class PictureMeter:
 
     def __init__(self, period: int = PERIOD, span: float = 1.0) -> None:
         self.period, self.span = period, span
-        self.metrics = {name: CheckerboardEnergy(period) for name in ("raw", "high_passed")}
+        self.metrics = {name: EnergySums(period) for name in ("raw", "high_passed")}
         rings = int(0.5**0.5 * BINS_PER_CYCLE + 0.5) + 1
         self.power, self.seen = torch.zeros(rings, dtype=torch.float64), torch.zeros(rings, dtype=torch.float64)
         self.lowest, self.highest = float("inf"), float("-inf")

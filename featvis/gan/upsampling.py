@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from featvis.errors import FeatvisError, nearest_names
-from featvis.measure.energy import FEWEST_PICTURES, CheckerboardEnergy
 from featvis.measure.estimates import Estimate
-from featvis.measure.phases import fold, periods_of
-from featvis.measure.replicates import mean_of, squared_mean
+from featvis.measure.periods import exact_periods, periods_of
+from featvis.measure.phases import fold
+from featvis.measure.replicates import mean_of, moments, squared_mean
+from featvis.measure.sums import FEWEST_PICTURES, EnergySums
 from featvis.models.zoo.generators import GENERATORS, draw_weights, parse_upsampler
 from featvis.predict.overlap import Stage, energies_by_period
 
@@ -115,22 +116,21 @@ def expected_energies(profiles: Tensor) -> tuple[dict[int, Estimate], dict[int, 
     """E(p) of the mean of many networks' energy profiles, without bias, and its split by exact period.
 
     profiles: (networks, P, P), mean energy of each phase in the same units for all networks, so that strong networks count as they do
-    in an expectation; `CheckerboardEnergy` gives each the same weight, which for pictures of three channels comes out a tenth too low.
+    in an expectation; `EnergySums` gives each the same weight, which for pictures of three channels comes out a tenth too low.
     The error counts the ratio to the mean level by its first-order expansion.
     """
     level = profiles.mean((-2, -1), keepdim=True)
     mean = profiles.mean(0) / level.mean()
     deviations = (profiles - level * mean) / level.mean() + (mean - 1)
-    energy: dict[int, Estimate] = {}
-    exact: dict[int, Estimate] = {}
-    grams: dict[int, Tensor] = {}
+    grams = {}
     counts = torch.ones(len(profiles), dtype=profiles.dtype)
     for period in periods_of(profiles.shape[-1]):
         folded = fold(deviations, period, period).flatten(1)
-        gram = folded @ folded.T / folded.shape[1]
-        energy[period] = squared_mean(gram, gram.diagonal(), counts)
-        grams[period] = gram - sum(part for smaller, part in grams.items() if period % smaller == 0)
-        exact[period] = squared_mean(grams[period], grams[period].diagonal(), counts)
+        grams[period] = folded @ folded.T / folded.shape[1]
+    energy, exact = (
+        {period: squared_mean(gram, gram.diagonal(), counts) for period, gram in split.items()}
+        for split in (grams, exact_periods(grams))
+    )
     return energy, exact
 
 
@@ -146,7 +146,7 @@ def measure_upsampler(
     with torch.random.fork_rng(devices=[]):
         network = GENERATORS[family](parse_upsampler(name), size).requires_grad_(False)
     source = torch.Generator().manual_seed(seed)
-    metric = CheckerboardEnergy(PERIOD)
+    metric = EnergySums(PERIOD)
     inside = [slice(BORDER, side - BORDER) for side in size]
     profiles, own, shown = [], [], []
     for number in range(samples):
@@ -168,7 +168,10 @@ def measure_upsampler(
         closed_form=closed_form_energies(name),
         energy=energy,
         exact_periods=exact,
-        own_energy={period: _mean([its[period].value for its in own]) for period in energy},
+        own_energy={
+            period: mean_of(moments(torch.tensor([its[period].value for its in own], dtype=torch.float64)))
+            for period in energy
+        },
         signed_comb=together.signed_comb,
         controls=together.controls,
         high_frequency_share=together.high_frequency_share,
@@ -227,8 +230,3 @@ def compare_upsampling(
         "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
     }
     return GeneratorComparison(tuple(variants), settings)
-
-
-def _mean(values: Sequence[float]) -> Estimate:
-    column = torch.tensor(values, dtype=torch.float64)
-    return mean_of(torch.stack((column.new_tensor(len(column)), column.sum(), column.square().sum())))

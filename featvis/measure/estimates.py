@@ -10,7 +10,11 @@ SMALLEST = 1e-12
 
 
 class Estimate(NamedTuple):
-    """A measured value and its standard error, None where there are too few replicates for one."""
+    """A measured value and its standard error, None where there are too few replicates for one.
+
+    >>> print(Estimate(0.05176, 0.00381))
+    0.0518 ± 0.0038
+    """
 
     value: float
     error: float | None

@@ -1,29 +1,22 @@
-"""Pixel phases: which there are, what is measured of a map, and its mean by phase."""
+"""Pixel phases: what is measured of a map, its mean by phase, and that mean's parts by exact period."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from featvis.errors import FeatvisError
+from featvis.measure.estimates import Estimate
+from featvis.measure.periods import exact_periods, periods_of
 
 
-def laid_out(profile: Tensor, height: int, width: int) -> Tensor:
-    """A profile (..., rows, columns) repeated over a map from its first pixel, (..., height, width)."""
-    down, across = math.ceil(height / profile.shape[-2]), math.ceil(width / profile.shape[-1])
-    return profile.tile(down, across)[..., :height, :width]
-
-
-def periods_of(total_stride: int) -> list[int]:
-    """The divisors above 1, ascending: each period that strides with this product can leave."""
-    return [period for period in range(2, total_stride + 1) if total_stride % period == 0]
-
-
-def control_periods(total_stride: int) -> list[int]:
-    """The three smallest primes that do not divide the total stride: periods that no layer can cause."""
-    primes = (n for n in range(2, total_stride + 100) if all(n % d for d in range(2, math.isqrt(n) + 1)))
-    return [prime for prime in primes if total_stride % prime][:3]
+def interior(length: int, period: int) -> slice:
+    """The pixels of one axis that are measured: whole periods, without the outermost one where at least four fit."""
+    border = period if length >= 4 * period else 0
+    return slice(border, border + (length - 2 * border) // period * period)
 
 
 def fold(values: Tensor, rows: int, columns: int) -> Tensor:
@@ -35,12 +28,22 @@ def fold(values: Tensor, rows: int, columns: int) -> Tensor:
     return lines.unflatten(-1, (width, columns)).mean(-2)
 
 
+def laid_out(profile: Tensor, height: int, width: int) -> Tensor:
+    """A profile (..., rows, columns) repeated over a map from its first pixel, (..., height, width)."""
+    down, across = math.ceil(height / profile.shape[-2]), math.ceil(width / profile.shape[-1])
+    return profile.tile(down, across)[..., :height, :width]
+
+
 def phase_profile(energy: Tensor, period: int) -> Tensor:
     """Mean energy of each pixel phase, relative to the mean of all.
 
     energy: (B, H, W), non-negative, H and W at least one period; whole periods are used, from the first pixel.
     Returns (B, period, period), mean 1 per picture. Raises FeatvisError where a picture is smaller than a period, or where its
     energy is zero or not finite.
+
+    >>> energy = torch.tensor([[1.0, 3.0], [1.0, 3.0]]).repeat(4, 4)
+    >>> phase_profile(energy.unsqueeze(0), 2).tolist()
+    [[[0.5, 1.5], [0.5, 1.5]]]
     """
     if min(energy.shape[-2:]) < period:
         height, width = energy.shape[-2:]
@@ -54,7 +57,37 @@ def phase_profile(energy: Tensor, period: int) -> Tensor:
     return profile / mean
 
 
-def interior(length: int, period: int) -> slice:
-    """The pixels of one axis that are measured: whole periods, without the outermost one where at least four fit."""
-    border = period if length >= 4 * period else 0
-    return slice(border, border + (length - 2 * border) // period * period)
+def period_parts(profile: Tensor) -> dict[int, Tensor]:
+    """A profile (..., rows, columns) split by exact period; with its mean the parts, of its own shape, add up to it."""
+    rows, columns = profile.shape[-2:]
+    deviations = profile - profile.mean((-2, -1), keepdim=True)
+    periods = periods_of(math.lcm(rows, columns))
+    return exact_periods(
+        {p: laid_out(fold(deviations, math.gcd(p, rows), math.gcd(p, columns)), rows, columns) for p in periods}
+    )
+
+
+def shrunk(parts: Mapping[int, Tensor], energies: Mapping[int, Tensor | float]) -> Tensor:
+    """The sum of a mean profile's parts without their noise: each is shrunk by how much of its energy is more than that.
+
+    parts: by exact period, as from `period_parts`; energies: the mean square of each without bias, 0 where it is not given. The share that
+    stays is the estimate without bias over the plain one, after James and Stein 1961.
+    """
+    kept = []
+    for period, part in parts.items():
+        plain = part.square().mean((-2, -1))
+        share = torch.where(plain > 0, energies.get(period, 0.0) / plain, 0.0).clamp(0, 1)
+        kept.append(part * share[..., None, None])
+    return torch.stack(kept).sum(0)
+
+
+def expected_profile(profile: Tensor | Sequence[Sequence[float]], energies: Mapping[int, Estimate]) -> Tensor:
+    """A measured phase profile without its noise, (P, P), mean 1: what `equalise` divides by.
+
+    profile: (P, P), the mean over pictures; energies: E of each exact period, without bias.
+    """
+    mean = torch.as_tensor(profile, dtype=torch.float64)
+    parts = period_parts(mean)
+    if not parts:
+        return torch.ones_like(mean)
+    return (1 + shrunk(parts, {period: energy.value for period, energy in energies.items()})).clamp_min(0)

@@ -87,6 +87,11 @@ def _jackknife_variance(value: Tensor, without: Tensor, counts: Tensor) -> Tenso
     return ((pseudovalues - centre).square() / (weight - 1)).mean()
 
 
+def moments(values: Tensor) -> Tensor:
+    """Count, sum and sum of squares of values (N,), which add up over parts; (3,)."""
+    return torch.stack((values.new_tensor(len(values)), values.sum(), values.square().sum()))
+
+
 def mean_of(moments: Tensor) -> Estimate:
     """Mean and standard error from `moments`."""
     count, total, squares = moments.tolist()

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from featvis.errors import FeatvisError
-from featvis.measure.phases import fold, interior, periods_of
+from featvis.measure.periods import periods_of
+from featvis.measure.phases import fold, interior
 
 REPEATS = 4
 """Periods in a window, so that three frequencies lie between one harmonic of the period and the next, on each axis."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from numbers import Rational
@@ -27,6 +27,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from featvis.errors import FeatvisError
+from featvis.measure.periods import periods_of
 
 LARGEST = 2**22
 """Pixels, per axis or per picture, that are still counted: a picture of 2048 by 2048."""
@@ -184,21 +185,10 @@ def energies_by_period(rows: Stack, columns: Stack | None = None) -> dict[int, F
     profiles = [profile(stack) for stack in (rows, columns) if stack is not None]
     total = math.lcm(*(len(axis) for axis in profiles))
     _check_length(total, "the total stride of both axes")
-    periods = [period for period in range(2, total + 1) if total % period == 0]
     return {
-        period: math.prod((1 + energy(axis, period) for axis in profiles), start=Fraction(1)) - 1 for period in periods
+        period: math.prod((1 + energy(axis, period) for axis in profiles), start=Fraction(1)) - 1
+        for period in periods_of(total)
     }
-
-
-def exact_periods(energies: Mapping[int, Fraction]) -> dict[int, Fraction]:
-    """The energy of the harmonics of exactly each period, by Moebius inversion; they add up to E(total stride).
-
-    energies: E(p) of every divisor p > 1, as from `energies_by_period`.
-    """
-    exact: dict[int, Fraction] = {}
-    for period in sorted(energies):
-        exact[period] = energies[period] - sum(share for divisor, share in exact.items() if period % divisor == 0)
-    return exact
 
 
 def total_energy(rows: Stack, columns: Stack | None = None) -> Fraction:

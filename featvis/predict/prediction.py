@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError, nearest_names
-from featvis.measure.phases import fold, interior, periods_of
+from featvis.measure.periods import exact_periods, periods_of
+from featvis.measure.phases import fold, interior
 from featvis.predict.rules import RULES, Rule, Step, identity
 from featvis.tracing.grids import Grid, per_axis
 from featvis.tracing.networks import layer_named
@@ -123,11 +124,10 @@ def predict(
         period: _unevenness(fold(profile, *((period, period) if axes == 2 else (1, period))))
         for period in periods_of(total_stride)
     }
-    exact: dict[int, float] = {}
-    for period, value in cumulative.items():
-        exact[period] = value - sum(share for divisor, share in exact.items() if period % divisor == 0)
     rows = tuple(layers[order] for order in sorted(layers))
-    return Prediction(total_stride, cumulative, exact, profile.cpu(), rows, weights, tuple(sorted(notes)))
+    return Prediction(
+        total_stride, cumulative, exact_periods(cumulative), profile.cpu(), rows, weights, tuple(sorted(notes))
+    )
 
 
 def expected_energies(

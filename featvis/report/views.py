@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from featvis.audit.record import Audit, check_gradients, expected_profile
+from featvis.audit.record import Audit, check_gradients
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.compensations import Equalise
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.phases import interior
+from featvis.measure.phases import expected_profile, interior
 from featvis.models.model import Model
 from featvis.plots import spectrum
 from featvis.plots.panels import SEQUENTIAL, SIGNED, binned, percentile
@@ -88,7 +88,7 @@ def picture_views(
     """
     settings = audit.settings
     engine = GradientEngine(model, settings["score"], settings["seed"])
-    profile = expected_profile(audit)
+    profile = expected_profile(audit.profile, audit.exact_periods)
     versions: dict[str, Attribution] = {"gradient": PLAIN}
     if attribution != PLAIN:
         versions[str(attribution)] = attribution

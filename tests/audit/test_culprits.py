@@ -16,8 +16,8 @@ from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.compensations import LowPass
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.phases import fold
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.tracing.trace import trace

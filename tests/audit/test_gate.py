@@ -8,12 +8,12 @@ import torch
 from featvis.audit.gate import exceeded, grown
 from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import Estimate
+from featvis.measure.sums import EnergySums
 
 
 def audit(value, error, total=4, **settings):
-    metric = CheckerboardEnergy(total)
+    metric = EnergySums(total)
     metric.update(torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
     measured = Audit.of(metric.compute(), settings={"score": "top", "mean": [0.5], **settings})
     return replace(measured, energy=dict.fromkeys(measured.energy, Estimate(value, error)))

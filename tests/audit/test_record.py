@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from featvis.audit.loading import Loader
-from featvis.audit.record import Audit, check_gradients, expected_profile, load_profile, save_profile
+from featvis.audit.record import Audit, check_gradients, load_profile, save_profile
 from featvis.audit.run import audit_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import SmoothGrad
 from featvis.gradients.compensations import Equalise, Jitter
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.estimates import Estimate
+from featvis.measure.phases import expected_profile
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -134,7 +135,7 @@ def test_the_network_is_as_before(pictures: list[Path]) -> None:
 def test_profiles_are_saved_and_equalise(pictures: list[Path], tmp_path: Path) -> None:
     raw = audit_pictures(model(), pictures, "seeds:5")
     profile, settings = load_profile(save_profile(raw, tmp_path / "profile.json"))
-    assert torch.equal(profile, expected_profile(raw))
+    assert torch.equal(profile, expected_profile(raw.profile, raw.exact_periods))
     assert settings == json.loads(json.dumps(raw.settings))
     even = audit_pictures(model(), pictures, "seeds:5", Equalise(profile=profile))
     assert abs(even.energy[4].value) < raw.energy[4].value / 5
@@ -147,11 +148,12 @@ def test_the_expected_profile_keeps_what_is_there_and_drops_the_noise() -> None:
     true = true / true.mean()
     gradients = torch.randn(40, 3, 48, 48, generator=generator) * true.sqrt().repeat(6, 6)
     measured = Audit.of(checkerboard_energy(gradients, 8))
-    noisy, expected = torch.tensor(measured.profile), expected_profile(measured)
+    noisy, expected = torch.tensor(measured.profile), expected_profile(measured.profile, measured.exact_periods)
     assert float(expected.mean()) == pytest.approx(1)
     assert (expected - true).square().mean() < (noisy - true).square().mean() / 5
     noise = Audit.of(checkerboard_energy(torch.randn(40, 3, 48, 48, generator=generator), 8))
-    assert (expected_profile(noise) - 1).square().mean() < (torch.tensor(noise.profile) - 1).square().mean() / 2
+    shrunk = expected_profile(noise.profile, noise.exact_periods)
+    assert (shrunk - 1).square().mean() < (torch.tensor(noise.profile) - 1).square().mean() / 2
 
 
 @pytest.mark.parametrize(

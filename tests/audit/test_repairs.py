@@ -6,8 +6,8 @@ from torch import nn
 from featvis.audit.drift import Drift
 from featvis.audit.repairs import Measure, Repair, judge, measured_energy, repair, save_repair
 from featvis.errors import FeatvisError
-from featvis.measure.energy import CheckerboardEnergy
 from featvis.measure.estimates import Estimate
+from featvis.measure.sums import EnergySums
 from featvis.models.checkpoints import read_checkpoint
 from featvis.models.model import Model
 from featvis.predict.prediction import predict
@@ -45,7 +45,7 @@ def test_the_measured_energy_is_that_of_plain_gradients():
 
     # One output with a random sign: the energy does not see the sign.
     network = Sum().eval()
-    metric = CheckerboardEnergy(4)
+    metric = EnergySums(4)
     metric.update(plain_gradient(network, IMAGES, 0))
     for period, estimate in metric.compute().energy.items():
         assert measured_energy(network, IMAGES)[period].value == pytest.approx(estimate.value, rel=1e-6)

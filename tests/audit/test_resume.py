@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from featvis.audit.resume import Kept, State, keep_merged, pictures_hash, resumed
 from featvis.errors import FeatvisError
-from featvis.measure.energy import CheckerboardEnergy
+from featvis.measure.sums import EnergySums
 from featvis.tracing.hashes import tensor_hash, weights_hash
 
 SETTINGS = {"spec": "net", "mean": [0.5], "seed": 0}
@@ -41,7 +41,7 @@ def test_a_state_comes_back_whole(tmp_path):
 
 
 def test_parts_of_several_processes_add_up(tmp_path):
-    whole = CheckerboardEnergy(4)
+    whole = EnergySums(4)
     whole.update(gradients(), list(range(12)))
     for rank in range(3):
         measured(list(range(rank, 12, 3))).save(tmp_path, rank)
@@ -99,7 +99,7 @@ def test_a_folder_is_not_overwritten_by_chance(tmp_path):
 
 
 def energies_pictures(state):
-    return int(state.metric.counts_4.sum())
+    return state.metric.pictures
 
 
 def test_without_a_folder_nothing_is_kept_and_that_is_said(tmp_path):

@@ -8,7 +8,7 @@ from helpers.running import ZOO, files_below, printed, refused, save_pictures
 from PIL import Image
 
 from featvis.commands import grad as command
-from featvis.measure.energy import checkerboard_energy
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.specs import load_model
 
 

@@ -10,7 +10,7 @@ from helpers.networks import fingerprint, strided
 from featvis.dream.comparison import compare_dreams, fine_detail, measure, timed_dream, variants
 from featvis.dream.dreaming import Dream
 from featvis.errors import FeatvisError
-from featvis.measure.energy import checkerboard_energy
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 
 

@@ -16,7 +16,7 @@ from featvis.dream.dreaming import check, dream
 from featvis.dream.objectives import whole_layer
 from featvis.dream.recipe import Recipe
 from featvis.errors import FeatvisError
-from featvis.measure.energy import checkerboard_energy
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 
 torchvision = import_torchvision()

@@ -32,8 +32,8 @@ from featvis.gan.board import scalars_of, write_board
 from featvis.gan.discriminator import measurable
 from featvis.gan.networks import Conditioned, conditioned, latent_shape, sample, with_random_weights, without_sigmoid
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.estimates import Estimate
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.checkpoints import load_strictly, read_checkpoint
 
 

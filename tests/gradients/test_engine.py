@@ -14,8 +14,8 @@ from featvis.gradients.compensations import COMPENSATIONS, CycleSpinning, Equali
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine, input_gradient
 from featvis.gradients.scores import Score
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.phases import phase_profile
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 
 

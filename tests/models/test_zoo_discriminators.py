@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from featvis.errors import FeatvisError
-from featvis.measure.energy import checkerboard_energy
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.zoo.discriminators import DISCRIMINATORS, SIZE, SLOPE, Discriminator
 from featvis.repair.layers import BlurPool2d
 

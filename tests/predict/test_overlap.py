@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from featvis.errors import FeatvisError
+from featvis.measure.periods import exact_periods
 from featvis.predict.overlap import (
     LARGEST,
     Stage,
@@ -20,7 +21,6 @@ from featvis.predict.overlap import (
     energies_by_period,
     energy,
     energy_2d,
-    exact_periods,
     parse_pair,
     parse_stack,
     parse_stage,

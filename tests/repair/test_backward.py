@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine, input_gradient
-from featvis.measure.energy import checkerboard_energy
 from featvis.measure.phases import fold
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.specs import load_model
 from featvis.predict.overlap import Stage, profile
 from featvis.repair.backward import FEWEST, backward_blur, backward_even, backward_smooth_maxpool

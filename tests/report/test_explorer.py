@@ -12,12 +12,12 @@ from helpers.browser import browser, open_file
 from helpers.running import printed, refused
 
 from featvis.errors import FeatvisError
+from featvis.measure.periods import exact_periods
 from featvis.predict.overlap import (
     Stage,
     balanced_kernels,
     counts,
     energies_by_period,
-    exact_periods,
     parse_stack,
     profile,
     total_energy,

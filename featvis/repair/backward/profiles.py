@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
-from featvis.measure.phases import fold, interior, laid_out, periods_of
+from featvis.measure.phases import fold, interior, period_parts, shrunk
 from featvis.repair.backward.windows import CONVOLUTIONS, planes_of, times, window_of
 from featvis.tracing.networks import output_tensor
 from featvis.tracing.refusals import refusals
@@ -89,28 +89,15 @@ def measured_profile(network: nn.Module, layer: nn.Module, images: Tensor, phase
         rows, columns = (interior(size, period) for size, period in zip(energy.shape[2:], phases, strict=True))
         profile = fold(energy[..., rows, columns], *phases)
         mean = profile.mean((2, 3), keepdim=True)
-        for period, part in _parts(profile - mean).items():
+        for period, part in period_parts(profile - mean).items():
             squares[period] = squares.get(period, torch.zeros(())) + part.square().mean((2, 3)).sum(0)
         deviations, level, count = deviations + (profile - mean).sum(0), level + mean.sum(0), count + len(energy)
     if not count or not bool(level.sum() > 0):
         raise FeatvisError("no gradient of the top logit arrives at a strided layer; its profile cannot be calibrated")
-    expected = torch.zeros_like(deviations)
-    for period, part in _parts(deviations / count).items():
-        plain = part.square().mean((1, 2))
-        noise = (squares[period] / count - plain) / (count - 1)
-        expected += part * torch.where(plain > 0, 1 - noise / plain, 0.0).clamp(0, 1).view(-1, 1, 1)
+    parts = period_parts(deviations / count)
+    plain = {period: part.square().mean((1, 2)) for period, part in parts.items()}
+    expected = shrunk(parts, {p: plain[p] - (squares[p] / count - plain[p]) / (count - 1) for p in parts})
     return torch.where(level > 0, 1 + expected * count / level, 1.0).clamp_min(LEAST)
-
-
-def _parts(deviations: Tensor) -> dict[int, Tensor]:
-    """Deviations (..., rows, columns) split by exact period."""
-    rows, columns = deviations.shape[-2:]
-    parts: dict[int, Tensor] = {}
-    for period in periods_of(math.lcm(rows, columns)):
-        size = math.gcd(period, rows), math.gcd(period, columns)
-        part = laid_out(fold(deviations, *size), rows, columns)
-        parts[period] = part - sum(smaller for divisor, smaller in parts.items() if period % divisor == 0)
-    return parts
 
 
 def _arriving(network: nn.Module, layer: nn.Module, images: Tensor) -> Iterator[Tensor]:
