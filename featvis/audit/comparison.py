@@ -11,6 +11,7 @@ from featvis.audit.drift import Drift
 from featvis.audit.record import Audit, estimate_of
 from featvis.errors import FeatvisError
 from featvis.files import read_document
+from featvis.measure.change import Change, remedy
 from featvis.measure.estimates import Estimate, clearest
 
 SCHEMA = "featvis.compare/1"
@@ -60,6 +61,26 @@ class Comparison:
     def clearest_period(self) -> int | None:
         """The period at which the first variant's energy stands out most from its error; None where there is no stride."""
         return clearest(self.rows[0].audit.energy)
+
+    @property
+    def changes(self) -> list[Change]:
+        """E(total stride) of each variant but the first, with its paired difference; empty where there is no stride."""
+        period = self.total_stride
+        return [
+            Change(row.name, row.audit.energy[period], row.difference.get(period))
+            for row in self.rows[1:]
+            if period in row.audit.energy
+        ]
+
+    def verdict(self) -> str:
+        """One sentence: the first variant's checkerboard, and the variant that leaves least of it."""
+        first = self.rows[0]
+        of_what = f" with {first.name}" if first.audit.energy else ""
+        return f"{first.audit.finding.clause()}{of_what}{self.remedy()}."
+
+    def remedy(self) -> str:
+        """What the best variant leaves, as the end of a sentence; empty where there is nothing to remove."""
+        return remedy(self.rows[0].audit.finding, self.changes)
 
     def to_json(self) -> str:
         """The comparison as JSON; periods become strings."""

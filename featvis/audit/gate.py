@@ -7,6 +7,7 @@ import math
 from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import named
 from featvis.measure.sums import Energies
 
 ABOVE = 2.0
@@ -33,7 +34,7 @@ def exceeded(audit: Audit | Energies, limit: float) -> list[str]:
         )
     if total.value - ABOVE * total.error <= limit:
         return []
-    return [f"E({audit.total_stride}) = {total} is above {limit:g} by more than {ABOVE:g} standard errors"]
+    return [f"{named(audit.total_stride, total)} is above {limit:g} by more than {ABOVE:g} standard errors"]
 
 
 def grown(audit: Audit, baseline: Audit) -> list[str]:

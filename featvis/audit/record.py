@@ -14,6 +14,7 @@ from torch import Tensor
 from featvis.errors import FeatvisError
 from featvis.files import read_document, read_saved, write_text
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding
 from featvis.measure.phases import expected_profile
 from featvis.measure.sums import Energies
 
@@ -74,6 +75,11 @@ class Audit:
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     culprits: tuple[Culprit, ...] = ()
+
+    @property
+    def finding(self) -> Finding:
+        """Whether there is a checkerboard, how strong, and what makes it."""
+        return Finding.of(self, [(culprit.layer, culprit.share) for culprit in self.culprits])
 
     @classmethod
     def of(cls, energies: Energies, **rest: Any) -> Audit:

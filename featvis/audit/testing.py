@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from featvis.audit.gate import exceeded
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
+from featvis.measure.finding import named
 from featvis.measure.sums import Energies, EnergySums
 from featvis.models.model import Model
 
@@ -50,7 +51,7 @@ def assert_no_checkerboard(
         raise FeatvisError("no images were given; expected (N, C, H, W) with N at least 4")
     energies = metric.compute()
     if exceeded(energies, above):
-        periods = ", ".join(f"E({p}) = {estimate}" for p, estimate in energies.energy.items())
+        periods = ", ".join(named(*pair) for pair in energies.energy.items())
         raise AssertionError(
             f"a checkerboard in the input gradients: {periods}; the limit for E({engine.total_stride}) is {above:g}. "
             "`featvis audit --culprits` names the layers, `featvis fix` repairs them."

@@ -171,10 +171,9 @@ def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], 
 
 def print_audit(result: Audit, name: str) -> None:
     """The verdict, the table by period, and what stands beside it."""
-    from featvis.audit.verdicts import verdict
     from featvis.measure.spectra import white_flatness
 
-    click.echo(verdict(result))
+    click.echo(result.finding.sentence())
     rows = []
     for period in sorted({*result.energy, *result.controls}):
         control = period in result.controls

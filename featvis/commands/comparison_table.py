@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 def print_comparison(result: Comparison) -> None:
     """A verdict, the table in blocks, a row for each variant, and notes."""
-    from featvis.audit.verdicts import comparison_verdict
-
     periods = list(result.rows[0].audit.energy)
     first = result.rows[0]
-    click.echo(comparison_verdict(result))
+    click.echo(result.verdict())
     title = f"{result.settings.get('model')}: {result.pictures} pictures, errors from {first.audit.replicates}; {score_words(result)}"
     energies = [
         (row.name, *(row.audit.energy.get(period) for period in periods), worst_control(row)) for row in result.rows

@@ -8,7 +8,7 @@ import click
 
 from featvis.commands.audit import print_culprits
 from featvis.commands.options import Size, progress_bar
-from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from, sentence
+from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
 
@@ -186,7 +186,7 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
     """A verdict and a row for each source, the energy at each resolution, and who teaches whom."""
     sources = result.sources
     main = "generated" if "generated" in sources else next(iter(sources))
-    click.echo(f"At {main} pictures: {sentence(sources[main].audit, sources[main].verdict)}")
+    click.echo(f"At {main} pictures: {sources[main].finding.sentence()}")
     audits = {name: source.audit for name, source in sources.items()}
     periods = sorted({period for audit in audits.values() for period in audit.energy})
     controls = sorted({period for audit in audits.values() for period in audit.controls})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from, sentence
+from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
 
@@ -71,7 +71,7 @@ def print_generator(result: GeneratorAudit, spec: str) -> None:
     from featvis.gan import fine_detail, power_beside
 
     trained = result.pictures["trained"]
-    click.echo(f"Fine detail of the generator's pictures: {sentence(trained.high_passed, trained.verdict)}")
+    click.echo(f"Fine detail of the generator's pictures: {trained.finding.sentence()}")
     print_pictures(result.pictures, spec)
     shares = ", ".join(f"{fine_detail(audit):.4f} {name}" for name, audit in result.pictures.items())
     click.echo(f"share of power above 1/4 cycle per pixel: {shares} (white noise 0.80)")

@@ -48,7 +48,7 @@ def draw_gradients(
     from featvis.files import write_atomically
     from featvis.gradients.attributions import PLAIN
     from featvis.gradients.engine import GradientEngine
-    from featvis.measure.estimates import Estimate, words
+    from featvis.measure.finding import energy_at
     from featvis.plots import gradient_figure, save_figure
 
     engine = GradientEngine(model, score, seed)
@@ -83,8 +83,7 @@ def draw_gradients(
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
         finished += 1
         period = engine.total_stride
-        measured = views[-1].energies.get(period)
-        said = f"E({period}) = {words(Estimate(*measured) if measured else None)}"
+        said = energy_at(views[-1].energies, period)
         click.echo(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
     if skipped:
         click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")

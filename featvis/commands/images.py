@@ -6,7 +6,6 @@ import click
 
 from featvis.commands.generator import print_pictures
 from featvis.commands.options import check_writable
-from featvis.commands.pairs import sentence
 
 
 @click.command()
@@ -35,7 +34,7 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     if json_path:
         content = {"schema": "featvis.images/1", **result.content()}
         write_text(json_path, json.dumps(content, indent=2) + "\n")
-    click.echo(f"Fine detail of the pictures: {sentence(result.high_passed, result.verdict)}")
+    click.echo(f"Fine detail of the pictures: {result.finding.sentence()}")
     print_pictures({"files": result}, f"{result.pictures} pictures, errors from {result.raw.replicates}")
     click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
     for note in result.raw.notes:

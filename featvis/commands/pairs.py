@@ -12,8 +12,6 @@ from featvis.commands.options import Registry, check_writable
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from featvis.audit.record import Audit
-    from featvis.gan import Verdict
     from featvis.models.model import Model
 
 
@@ -96,33 +94,3 @@ def real_from(model: Model, given: tuple[str, ...], limit: int) -> tuple[Tensor 
         return None, []
     paths = find_pictures(given)[:limit]
     return torch.cat([images.cpu() for images, _, _ in Loader(model, paths, 32)]), paths
-
-
-def sentence(audit: Audit, verdict: Verdict) -> str:
-    """The periods that stand out beside the frequencies around their own, or that there is none, and which cannot be told."""
-    from featvis.measure.estimates import words
-
-    found = {period: audit.exact_periods[period] for period in verdict.standing_out}
-    longest, total = verdict.longest, audit.total_stride
-    if found:
-        strongest = max(found, key=lambda period: found[period].value)
-        parts = [
-            f"{found[period]} of exactly period {period} (chance {verdict.chances[period]:.4f})"
-            for period in sorted(found, key=lambda period: period != strongest)
-        ]
-        said = f"Period-{strongest} checkerboard: {', '.join(parts)}."
-    elif longest > 1:
-        least = min(verdict.chances.values())
-        energy = audit.energy[longest]
-        said = (
-            f"No checkerboard stands out: E({longest}) = {energy}, as frequencies beside it hold (chance {least:.4f})."
-        )
-    else:
-        said = f"Nothing can be told: E({total}) = {words(audit.energy.get(total))}."
-    if 1 < total != longest:
-        said += (
-            f" No period above {longest} fits four times into the pictures: what these hold may be content in the same place."
-            if longest > 1
-            else " No period fits four times into the pictures: what they hold may be content in the same place."
-        )
-    return said

@@ -22,6 +22,7 @@ from featvis.gan.pictures import lively
 from featvis.gradients.attributions import PLAIN
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding
 from featvis.measure.phases import interior
 from featvis.measure.replicates import mean_of, moments
 from featvis.measure.standing_out import Surroundings, Verdict
@@ -53,6 +54,12 @@ class SourceAudit:
     verdict: Verdict
     output: Estimate
     resolutions: tuple[Resolution, ...]
+
+    @property
+    def finding(self) -> Finding:
+        """Whether a checkerboard stands out, how strong it is, and what makes it."""
+        shares = [(culprit.layer, culprit.share) for culprit in self.audit.culprits]
+        return Finding.of(self.audit, shares, self.verdict)
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

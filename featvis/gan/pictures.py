@@ -15,6 +15,7 @@ from torch import Tensor
 from featvis.audit.record import Audit
 from featvis.data.pictures import load_picture, prepare
 from featvis.errors import FeatvisError
+from featvis.measure.finding import Finding
 from featvis.measure.phases import interior
 from featvis.measure.standing_out import Surroundings, Verdict
 from featvis.measure.sums import EnergySums
@@ -46,6 +47,11 @@ class PictureAudit:
     highest: float
     pictures: int
     flat: int = 0
+
+    @property
+    def finding(self) -> Finding:
+        """Whether a checkerboard stands out in the fine detail, and how strong it is."""
+        return Finding.of(self.high_passed, judged=self.verdict)
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

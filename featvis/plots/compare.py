@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from featvis.errors import FeatvisError
+from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import energy_at
 from featvis.plots.gradients import spectrum
 from featvis.plots.panels import (
     FAINT,
@@ -111,22 +113,12 @@ class Sketches:
 
 def headline(view: ComparedView, first: ComparedView, period: int | None) -> str:
     """The energy of a period, and how much less or more it is than the first variant's, where the paired error allows."""
-    if period is None or period not in view.energies:
-        return "no stride, no checkerboard to measure"
-    value, error = view.energies[period]
-    said = f"E({period}) = {Estimate(value, error)}"
-    change, its_error = view.differences.get(period, (0.0, None))
-    before = first.energies[period][0]
-    if view is first or its_error is None:
-        return said
-    if change == 0:
-        return f"{said}: the same as {first.title}"
-    if abs(change) < 2 * its_error:
-        return f"{said}: as {first.title}, within the paired error"
-    if value <= 2 * (error or 0):
-        return f"{said}: even, within its error"
-    ratio = before / value if value < before else value / before
-    return f"{said}: {ratio:.3g} times {'less' if value < before else 'more'} than {first.title}"
+    if period is None or period not in view.energies or view is first:
+        return energy_at(view.energies, period)
+    difference = Estimate(*view.differences.get(period, (0.0, None)))
+    before = Change(first.title, Estimate(*first.energies[period]))
+    change = Change(view.title, Estimate(*view.energies[period]), difference).beside(before)
+    return ": ".join(filter(None, (energy_at(view.energies, period), change)))
 
 
 def short_name(text: str, width: float, size: float) -> str:

@@ -11,7 +11,9 @@ from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from featvis.errors import FeatvisError
+from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import energy_at, telling_period
 from featvis.plots.panels import (
     FAINT,
     MAP_SIDE,
@@ -137,7 +139,7 @@ def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
 
 def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, caption: str) -> Figure:
     views = [one.view for one in shown]
-    telling = _telling_period(views[0])
+    telling = telling_period(views[0].energies)
     period = max(view.total_stride for view in views)
     zoom = zoom_window(shown[0].energy, shown[0].inside, period)
     photo, map_width, map_height = whole_pixels(picture, MAP_SIDE)
@@ -224,7 +226,7 @@ def _heads(page: Page, columns: list[int], y: int, period: int, block: int, line
 def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> None:
     """The energy of each view, large, side by side."""
     step = (page.width - x - MARGIN) / max(3, len(views))
-    period = _telling_period(views[0])
+    period = telling_period(views[0].energies)
     lines = [_headline(view, period) for view in views]
     widest = max(text_width(line, 19, "bold") for line in lines)
     size = max(7.0, min(19.0, 19 * (step - 24) / widest))
@@ -236,37 +238,21 @@ def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> N
         page.text(left, y + 70, fit_lines(verdict, step - 24, 10.5, most=2), 10.5)
 
 
-def _telling_period(view: GradientView) -> int | None:
-    """The longest period whose energy is above two errors, which holds the shorter ones; else the longest; None without strides."""
-    clear = [period for period, (value, error) in view.energies.items() if error is None or value > 2 * error]
-    return max(clear or view.energies, default=None)
-
-
-def _total(view: GradientView, period: int | None) -> tuple[int, float, float | None] | None:
-    """A period, its energy and the error of that; None without strides, the longest where it is none of the view's."""
-    if not view.energies or period is None:
-        return None
-    period = period if period in view.energies else max(view.energies)
-    return period, *view.energies[period]
-
-
 def _headline(view: GradientView, period: int | None) -> str:
-    total = _total(view, period)
-    return f"E({total[0]}) = {Estimate(*total[1:])}" if total else "no stride, no checkerboard to measure"
+    return energy_at(view.energies, _its(view, period))
+
+
+def _its(view: GradientView, period: int | None) -> int | None:
+    """The period, or the view's longest where it has no such."""
+    return period if period is None or period in view.energies else max(view.energies, default=None)
 
 
 def _verdict(view: GradientView, first: GradientView | None, period: int | None) -> str:
     """What the energy says in words, alone and beside the first view; nothing where the errors do not allow it."""
-    _, value, error = _total(view, period) or (0, 0.0, None)
-    if error is None:
-        return ""
-    if value <= 2 * error:
-        return "even, within its error"
-    _, before, its_error = (_total(first, period) if first else None) or (0, 0.0, None)
-    if first is None or its_error is None or before <= 2 * its_error:
-        return ""
-    ratio = before / value
-    if 2 / 3 < ratio < 1.5:
-        return f"about as uneven as {first.title}"
-    times = f"{max(ratio, 1 / ratio):.2g}" if 0.01 < ratio < 100 else f"{max(ratio, 1 / ratio):.0f}"
-    return f"{times} times {'less' if ratio > 1 else 'more'} than {first.title}"
+    own = _change(view, period)
+    return "" if own is None else own.beside(own if first is None else _change(first, period) or own)
+
+
+def _change(view: GradientView, period: int | None) -> Change | None:
+    its = _its(view, period)
+    return None if its is None else Change(view.title, Estimate(*view.energies[its]))

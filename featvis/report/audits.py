@@ -7,9 +7,9 @@ from pathlib import Path
 
 from featvis.audit.comparison import Comparison, Row
 from featvis.audit.record import Audit
-from featvis.audit.verdicts import comparison_verdict, least, remedy, verdict
 from featvis.errors import FeatvisError
 from featvis.files import write_text
+from featvis.measure.change import least
 from featvis.measure.spectra import white_flatness
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
@@ -58,7 +58,7 @@ def _audit_html(
     return page_html(
         "audit.html",
         title=f"Checkerboard audit of {audit.settings.get('model', 'a network')}",
-        verdict=verdict(audit, "" if comparison is None else remedy(comparison)),
+        verdict=audit.finding.sentence("" if comparison is None else comparison.remedy()),
         numbers={**numbers, "numbers.csv": csv_of(subjects)},
         command=command or command_of(audit),
         settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},
@@ -79,11 +79,11 @@ def _audit_html(
 
 def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], command: str | None) -> str:
     rows = comparison.rows
-    best = least(comparison)
+    best = least(comparison.changes)
     return page_html(
         "compare.html",
         title=f"Checkerboard of {comparison.settings.get('model', 'a network')} and its variants",
-        verdict=comparison_verdict(comparison),
+        verdict=comparison.verdict(),
         numbers={
             "comparison.json": comparison.to_json(),
             "numbers.csv": csv_of((f"variant {row.name}", variant_numbers(row)) for row in rows),
@@ -95,7 +95,7 @@ def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], co
         skipped=comparison.skipped,
         views=pictures,
         period=comparison.total_stride,
-        chosen=(0, 1 if best is None else rows.index(best)),
+        chosen=(0, 1 if best is None else [row.name for row in rows].index(best.name)),
         comparison=comparison,
         variants=Grid.of(*_variants(rows)),
         profiles=profile_images({row.name: row.audit.profile for row in rows}),

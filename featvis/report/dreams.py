@@ -13,10 +13,11 @@ from torch import Tensor
 
 from featvis import __version__
 from featvis.audit.record import Audit
-from featvis.audit.verdicts import PAIRED, finding, leaves
 from featvis.dream.comparison import Measured, fine_detail
 from featvis.errors import FeatvisError
 from featvis.files import write_text
+from featvis.measure.change import Change, least
+from featvis.measure.estimates import Estimate
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
@@ -64,7 +65,7 @@ def dreams_html(
         "picture": {one.title: Audit.of(one.picture) for one in found if one.picture is not None},
         "gradient": {one.title: Audit.of(one.gradient) for one in found if one.gradient is not None},
     }
-    best = _least(found)
+    best = least(_changes(found))
     views = _views(found, start)
     content = {"featvis": __version__, **everything, "notes": list(notes), "dreams": [one.to_dict() for one in found]}
     return page_html(
@@ -105,29 +106,31 @@ def _views(found: Sequence[Measured], start: Tensor | None) -> list[PictureView]
     return [PictureView("dream", versions)] if versions else []
 
 
-def _chosen(labels: Sequence[str], found: Sequence[Measured], best: Measured | None) -> tuple[int, int]:
+def _chosen(labels: Sequence[str], found: Sequence[Measured], best: Change | None) -> tuple[int, int]:
     """The versions to begin with: the first dream and the evenest, or the photograph and a single dream."""
     if len(found) == 1 or found[0].title not in labels:
         return 0, 1
     first = labels.index(found[0].title)
-    return first, labels.index(best.title) if best is not None and best.title in labels else first + 1
+    evenest = "" if best is None else best.name.strip("“”")
+    return first, labels.index(evenest) if evenest in labels else first + 1
 
 
-def _least(found: Sequence[Measured]) -> Measured | None:
-    """The dream whose fine detail has the least E(total stride) of those that are clearly below the first."""
+def _changes(found: Sequence[Measured]) -> list[Change]:
+    """E(total stride) of what each dream but the first drew, with its difference to the first's; empty where that is not known."""
     period = found[0].dream.total_stride
-    known = [
-        (one, one.picture.energy[period]) for one in found if one.picture is not None and period in one.picture.energy
+    first, *others = ((one.title, one.picture.energy.get(period) if one.picture is not None else None) for one in found)
+    before = first[1]
+    if before is None:
+        return []
+    return [
+        Change(
+            f"“{title}”",
+            energy,
+            Estimate(energy.value - before.value, math.hypot(energy.error or 0, before.error or 0)),
+        )
+        for title, energy in others
+        if energy is not None
     ]
-    if not known or known[0][0] is not found[0]:
-        return None
-    before = known[0][1]
-    lower = [
-        (one, energy)
-        for one, energy in known[1:]
-        if before.value - energy.value > PAIRED * math.hypot(before.error or 0, energy.error or 0)
-    ]
-    return min(lower, key=lambda pair: pair[1].value, default=(None, None))[0]
 
 
 def _resampled(found: Sequence[Measured]) -> str | None:
@@ -136,17 +139,17 @@ def _resampled(found: Sequence[Measured]) -> str | None:
     return str(Fraction(scales[0]).limit_denominator(20)) if scales and scales[0] else None
 
 
-def _verdict(found: Sequence[Measured], best: Measured | None) -> str:
+def _verdict(found: Sequence[Measured], best: Change | None) -> str:
     """One sentence: the checkerboard in what the first dream drew, and the dream that leaves least of it."""
     first = found[0].picture
     if first is None:
         return "What the dream drew is too small or too even for a checkerboard to be measured."
-    said = finding(Audit.of(first))
+    said = Audit.of(first).finding.clause()
     if first.energy:
         said += " in the fine detail of what the dream drew"
         said += f" at a {found[0].title}" if len(found) > 1 else ""
-    if best is not None and best.picture is not None:
-        said += leaves(f"“{best.title}”", best.picture.energy[found[0].dream.total_stride])
+    if best is not None:
+        said += best.leaves()
     return f"{said}."
 
 

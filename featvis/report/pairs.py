@@ -10,10 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from featvis.audit.record import Audit
-from featvis.audit.verdicts import blame
 from featvis.files import write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
-from featvis.measure.estimates import words
 from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
 from featvis.report.explorer import stack_of
@@ -37,14 +35,12 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
     main = "generated" if "generated" in result.sources else next(iter(result.sources))
     source = result.sources[main]
     audits = {name: found.audit for name, found in result.sources.items()}
-    # Shares are parts of E(total stride), which holds content too where the pictures are too small to tell.
-    makers = blame(source.audit) if source.verdict.longest == source.audit.total_stride else ""
     remarks = (*notes, *result.notes)
     resolutions = {layer.layer: layer for found in result.sources.values() for layer in found.resolutions}
     return page_html(
         "discriminator.html",
         title=f"Gradients of the discriminator {result.settings.get('model', '')}",
-        verdict=f"At {main} pictures: {_standing(source.audit, source.verdict)}{makers}.",
+        verdict=f"At {main} pictures: {source.finding.sentence()}",
         numbers={
             "discriminator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
             "numbers.csv": csv_of([*_source_numbers(result), *_neutral_numbers(result.neutral)]),
@@ -79,19 +75,6 @@ def _judged(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     """What the table of chances reads."""
     judged = sorted({period for verdict in verdicts.values() for period in verdict.chances})
     return {"verdicts": verdicts, "judged": judged, "chance_heads": [f"chance, period {period}" for period in judged]}
-
-
-def _standing(audit: Audit, verdict: Verdict) -> str:
-    """Whether a checkerboard stands out beside the frequencies around its own, as a sentence goes on."""
-    longest = verdict.longest
-    if longest == 1:
-        energy = words(audit.energy.get(audit.total_stride))
-        return f"nothing can be told, as no period fits four times into them; E({audit.total_stride}) = {energy}"
-    measured = audit.energy[longest]
-    if not verdict.standing_out:
-        return f"no checkerboard stands out from the frequencies beside it, E({longest}) = {measured}"
-    strongest = max(verdict.standing_out, key=lambda period: audit.exact_periods[period].value)
-    return f"a period-{strongest} checkerboard stands out, E({longest}) = {measured}"
 
 
 def _example_views(result: DiscriminatorAudit) -> list[PictureView]:
@@ -164,7 +147,7 @@ def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: s
     return page_html(
         "generator.html",
         title=f"Pictures of the generator {result.settings.get('generator', '')}",
-        verdict=f"In the fine detail of its pictures: {_standing(trained.high_passed, trained.verdict)}.",
+        verdict=f"Fine detail of its pictures: {trained.finding.sentence()}",
         numbers={
             "generator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
             "numbers.csv": csv_of(_picture_numbers(result.pictures)),

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from featvis.audit.verdicts import NO_STRIDE
 from featvis.files import write_text
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import NO_STRIDE
 from featvis.predict.prediction import Prediction
 from featvis.report.explorer import stack_of
 from featvis.report.page import page_html

@@ -6,8 +6,8 @@ from importlib.resources import files
 from typing import Any
 
 from featvis import __version__
-from featvis.audit.verdicts import percent
 from featvis.measure.estimates import words
+from featvis.measure.finding import percent
 
 
 def rendered(template: str, **values: Any) -> str:

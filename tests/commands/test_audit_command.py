@@ -9,7 +9,6 @@ from helpers.running import ZOO, files_below, printed, save_pictures
 
 from featvis.audit.record import Audit, load_profile
 from featvis.audit.run import audit_pictures
-from featvis.audit.verdicts import verdict
 from featvis.models.specs import load_model
 
 KEYS = {
@@ -66,7 +65,7 @@ def test_json_can_be_read_again(place):
     assert shown.keys() == {2, 3, 4, 5, 7, 8}
     for period, value in shown.items():
         assert value == pytest.approx({**read.energy, **read.controls}[period].value, abs=1e-4)
-    assert output.startswith(verdict(read))
+    assert output.startswith(read.finding.sentence())
     assert "zoo:cifar-k3s2: 12 pictures, errors from pictures" in output
     assert f"{read.mean_gradient_flatness:.3f}" in output
 

@@ -10,7 +10,6 @@ from helpers.running import ZOO, files_below, printed, refused, save_pictures
 from PIL import Image
 
 from featvis.audit.comparison import Comparison
-from featvis.audit.verdicts import comparison_verdict
 
 NET = ("--weights", "none", "--size", "32")
 
@@ -35,7 +34,7 @@ def test_fixes_methods_and_compensations_are_rows(place):
     found = read(place / "a.json")
     names = ["original", "even-kernel", "even-kernel+backward-blur", "backward-blur", "input-x-gradient", "low-pass"]
     assert [row.name for row in found.rows] == names
-    assert output.startswith(comparison_verdict(found))
+    assert output.startswith(found.verdict())
     for name in names:
         assert len([line for line in output.splitlines() if line.startswith(f"  {name} ")]) == (
             4 if name == "original" else 5

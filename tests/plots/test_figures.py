@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -13,8 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.text import Text
 
 from featvis.errors import FeatvisError
+from featvis.measure.finding import telling_period
 from featvis.plots import GradientView, gradient_figure, overlap_figure, save_figure, spectrum
-from featvis.plots.gradients import _telling_period
 from featvis.plots.panels import binned, fit_lines, text_width, whole_pixels, zoom_window
 
 
@@ -264,4 +263,4 @@ def test_lines_fit_their_width():
     ],
 )
 def test_the_headline_is_the_longest_period_above_two_errors(energies, period):
-    assert _telling_period(replace(view(8), energies=energies)) == period
+    assert telling_period(energies) == period

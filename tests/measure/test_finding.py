@@ -1,0 +1,133 @@
+"""What an audit and a comparison come to, in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.figures import texts
+from helpers.findings import audit, comparison, culprit, headline
+from helpers.running import printed
+
+from featvis.audit.gate import exceeded
+from featvis.commands.audit import print_audit
+from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding
+from featvis.measure.standing_out import Verdict
+from featvis.plots import GradientView, gradient_figure
+from featvis.report import report_html
+
+
+@pytest.mark.parametrize(
+    ("exact", "strongest"),
+    [
+        ({2: (0.2, 0.01), 4: (0.1, 0.01)}, 2),
+        ({2: (0.2, 0.10), 4: (0.1, 0.01)}, 4),
+        ({2: (0.2, 0.07), 4: (-0.1, 0.01)}, None),
+        ({2: (0.2, None)}, 2),
+        ({}, None),
+    ],
+)
+def test_a_period_must_stand_above_three_errors(exact: dict[int, tuple[float, float]], strongest: int | None) -> None:
+    found = {period: Estimate(*pair) for period, pair in exact.items()}
+    assert audit(exact_periods=found).finding.period == strongest
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060, 95 % from conv1 and conv2."),
+        (
+            {"culprits": (culprit("a", 0.95), culprit("b", -0.2))},
+            "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060, 95 % from a.",
+        ),
+        ({"culprits": (culprit("b", -0.2),)}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060."),
+        (
+            {
+                "exact_periods": {2: Estimate(0.001, 0.004), 4: Estimate(0.002, 0.005)},
+                "energy": {4: Estimate(0.003, 0.006)},
+            },
+            "No checkerboard above the noise: E(4) = 0.0030 ± 0.0060.",
+        ),
+        (
+            {"energy": {}, "exact_periods": {}},
+            "No layer has a stride, so there is no period in which a checkerboard could repeat.",
+        ),
+    ],
+)
+def test_the_verdict(changes: dict[str, Any], said: str) -> None:
+    assert audit(**changes).finding.sentence() == said
+
+
+def test_the_verdict_names_the_best_variant_unless_it_is_the_first() -> None:
+    said = audit().finding.sentence(comparison("plain", "blurpool").remedy())
+    assert said.endswith("conv2; blurpool leaves 0.00380 ± 0.00020.")
+    assert audit().finding.sentence(comparison("plain").remedy()).endswith("conv2.")
+
+
+def test_the_verdict_of_a_comparison_goes_by_the_paired_errors() -> None:
+    found = comparison("plain", "blurpool", "low-pass")
+    assert found.verdict() == (
+        "Period-4 checkerboard, E(4) = 0.19000 ± 0.00020 with plain; low-pass leaves none beyond the error, 0.00008 ± 0.00020."
+    )
+    in_doubt = tuple(replace(row, difference={4: Estimate(-0.1, 0.06)}) for row in found.rows)
+    assert replace(found, rows=in_doubt).verdict().endswith("plain; no variant lowers it beyond the error.")
+    noise = audit(energy={4: Estimate(0.001, 0.002)}, exact_periods={4: Estimate(0.001, 0.002)})
+    rows = tuple(replace(row, audit=noise) for row in in_doubt)
+    said = "No checkerboard above the noise: E(4) = 0.0010 ± 0.0020 with plain."
+    assert replace(found, rows=rows).verdict() == said
+    even = tuple(replace(row, audit=audit(energy={}, exact_periods={}), difference={}) for row in found.rows)
+    assert replace(found, rows=even).verdict().startswith("No layer has a stride")
+
+
+def judged(longest: int, **chances: float) -> Verdict:
+    return Verdict(longest, {int(name.removeprefix("p")): chance for name, chance in chances.items()})
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        (
+            judged(4, p2=0.0005, p4=0.0005),
+            "Period-4 checkerboard: 0.1400 ± 0.0050 of exactly period 4 (chance 0.0005), 0.0500 ± 0.0040 of exactly period 2 "
+            "(chance 0.0005), 95 % from conv1 and conv2.",
+        ),
+        (
+            judged(4, p2=0.2, p4=0.04),
+            "No checkerboard stands out: E(4) = 0.1900 ± 0.0060, as frequencies beside it hold (chance 0.0400).",
+        ),
+        (
+            judged(2, p2=0.0005),
+            "Period-2 checkerboard: 0.0500 ± 0.0040 of exactly period 2 (chance 0.0005). No period above 2 fits four times into the "
+            "pictures: what these hold may be content in the same place.",
+        ),
+        (
+            judged(1),
+            "Nothing can be told: E(4) = 0.1900 ± 0.0060. No period fits four times into the pictures: what they hold may be content "
+            "in the same place.",
+        ),
+    ],
+)
+def test_a_finding_beside_the_frequencies_around(verdict: Verdict, said: str) -> None:
+    shares = [(culprit.layer, culprit.share) for culprit in audit().culprits]
+    assert Finding.of(audit(), shares, verdict).sentence() == said
+
+
+def test_one_audit_reads_the_same_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = audit()
+    said = found.finding.headline()
+    assert said == "E(4) = 0.1900 ± 0.0060"
+    print_audit(found, "a network")
+    assert said in capsys.readouterr().out
+    (tmp_path / "audit.json").write_text(found.to_json())
+    printed("report", tmp_path / "audit.json", "--out", tmp_path / "page.html")
+    for page in (report_html(found), (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert said in headline(page)
+        assert "<td>0.1900 ± 0.0060</td>" in page
+    gradient = np.random.default_rng(0).standard_normal((3, 32, 32))
+    view = GradientView("gradient", gradient, np.array(found.profile), found.energy, found.controls, 4)
+    assert said in [text for text, _ in texts(gradient_figure(np.ones((32, 32)), [view], "A title"))]
+    assert exceeded(found, 0.05)[0].startswith(f"{said} is above 0.05")
