@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from featvis import __version__
+from featvis.commands.tables import show_everywhere
 from featvis.errors import FeatvisError
 
 COMMANDS = (
@@ -35,6 +36,10 @@ COMMANDS = (
 
 class _Commands(click.Group):
     """Loads a command's module on demand, and turns what a user can mend into one line and exit code 2."""
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        show_everywhere()
+        return super().main(*arguments, **settings)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -1,13 +1,61 @@
-"""The tables that commands print."""
+"""The tables that commands print, and terminals of every width and encoding."""
 
-from featvis.commands.tables import print_table
+import os
+import subprocess
+import sys
+
+import pytest
+
+from featvis.commands.tables import print_table, table_lines
+
+HEADS = ["layer", "kernel size", "own E, measured", "share of it"]
+ROWS = [["backbone.body.layer1.0.conv1", "3x3", "0.2900 ± 0.0040", "+95 %"], ["b", "1x1", "-", "-"]]
 
 
 def test_tables_keep_what_they_are_given(capsys):
-    print_table("[red]title[/red]", ("first", "second"), [("[bold]a", "1"), ("b" * 150, "ü" * 40), ("", "")])
+    print_table(
+        "[red]title[/red]", ("first", "second"), [("[bold]a", 1), ("b" * 150, "ü" * 40), ("", None), ("a\x1b\n", "")]
+    )
     output = capsys.readouterr().out
-    assert "[red]title[/red]" in output
-    assert "[bold]a" in output
-    assert "b" * 150 in output
-    assert "ü" * 40 in output
+    for text in ("[red]title[/red]", "[bold]a", "b" * 150, "ü" * 40, "-", "a\N{REPLACEMENT CHARACTER}"):
+        assert text in output
     assert "\x1b" not in output
+
+
+def test_in_a_pipe_nothing_is_cut():
+    lines = table_lines(HEADS, ROWS, None)
+    assert [line.split() for line in lines[1:2]] == [" ".join(HEADS).split()]
+    assert lines[3].split() == " ".join(ROWS[0]).split()
+
+
+@pytest.mark.parametrize("width", [80, 66, 60, 50, 40, 20])
+def test_names_and_numbers_are_never_broken(width):
+    lines = table_lines(HEADS, ROWS, width)
+    text = "\n".join(lines)
+    assert ROWS[0][0] in text
+    assert max(map(len, lines)) <= max(width, len(ROWS[0][0]) + 4)
+    told = "have no room for" in " ".join(text.split())
+    assert told == (ROWS[0][2] not in text or ROWS[0][3] not in text)
+    for head in HEADS:
+        assert all(word in text for word in head.split())
+
+
+def test_a_wide_table_is_turned_on_its_side():
+    heads, row = ["variant", *(f"number {n}" for n in range(20))], ["original", *map(str, range(20))]
+    lines = table_lines(heads, [row], 80)
+    assert lines[1].split() == ["variant", "original"]
+    assert lines[-2].split() == ["number", "19", "19"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_every_encoding_takes_every_text(encoding):
+    code = (
+        "import click; from featvis.commands.tables import print_table, show_everywhere; show_everywhere(); "
+        "print_table('a ± b × c √ 中', ('one',), [('→ ½',)])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding}
+    )
+    assert run.returncode == 0, run.stderr
+    if encoding == "cp1252":
+        assert run.stdout.decode("cp1252").splitlines()[0] == "a ± b × c sqrt ?"
