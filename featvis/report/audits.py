@@ -12,7 +12,7 @@ from featvis.files import write_text
 from featvis.measure.change import least
 from featvis.measure.spectra import white_flatness
 from featvis.report.explorer import stack_of
-from featvis.report.page import page_html
+from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
 from featvis.report.views import PictureView
 from featvis.report.words import command_of, comparison_command_of
@@ -57,17 +57,19 @@ def _audit_html(
         subjects += [(f"variant {row.name}", variant_numbers(row)) for row in comparison.rows]
     return page_html(
         "audit.html",
-        title=f"Checkerboard audit of {audit.settings.get('model', 'a network')}",
-        verdict=audit.finding.sentence("" if comparison is None else comparison.remedy()),
-        numbers={**numbers, "numbers.csv": csv_of(subjects)},
-        command=command or command_of(audit),
-        settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},
-        stack=stack_of((culprit.period, culprit.kernel, culprit.stride) for culprit in audit.culprits),
-        dims=1 if len(audit.profile) < audit.total_stride else 2,
-        remarks=(*audit.notes, *(comparison.notes if comparison else ())),
-        skipped=list(dict.fromkeys((*audit.skipped, *(comparison.skipped if comparison else ())))),
-        views=pictures,
-        period=audit.total_stride,
+        Parts(
+            title=f"Checkerboard audit of {audit.settings.get('model', 'a network')}",
+            verdict=audit.finding.sentence("" if comparison is None else comparison.remedy()),
+            numbers={**numbers, "numbers.csv": csv_of(subjects)},
+            command=command or command_of(audit),
+            settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},
+            stack=stack_of((culprit.period, culprit.kernel, culprit.stride) for culprit in audit.culprits),
+            dims=1 if len(audit.profile) < audit.total_stride else 2,
+            remarks=(*audit.notes, *(comparison.notes if comparison else ())),
+            skipped=list(dict.fromkeys((*audit.skipped, *(comparison.skipped if comparison else ())))),
+            views=pictures,
+            period=audit.total_stride,
+        ),
         audit=audit,
         comparison=comparison,
         variants=None if comparison is None else Grid.of(*_variants(comparison.rows)),
@@ -82,20 +84,22 @@ def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], co
     best = least(comparison.changes)
     return page_html(
         "compare.html",
-        title=f"Checkerboard of {comparison.settings.get('model', 'a network')} and its variants",
-        verdict=comparison.verdict(),
-        numbers={
-            "comparison.json": comparison.to_json(),
-            "numbers.csv": csv_of((f"variant {row.name}", variant_numbers(row)) for row in rows),
-        },
-        command=command or comparison_command_of(comparison),
-        settings=comparison.settings,
-        stack=stack_of(()),
-        remarks=(*comparison.notes, *(note for row in rows for note in row.audit.notes)),
-        skipped=comparison.skipped,
-        views=pictures,
-        period=comparison.total_stride,
-        chosen=(0, 1 if best is None else [row.name for row in rows].index(best.name)),
+        Parts(
+            title=f"Checkerboard of {comparison.settings.get('model', 'a network')} and its variants",
+            verdict=comparison.verdict(),
+            numbers={
+                "comparison.json": comparison.to_json(),
+                "numbers.csv": csv_of((f"variant {row.name}", variant_numbers(row)) for row in rows),
+            },
+            command=command or comparison_command_of(comparison),
+            settings=comparison.settings,
+            stack=stack_of(()),
+            remarks=(*comparison.notes, *(note for row in rows for note in row.audit.notes)),
+            skipped=comparison.skipped,
+            views=pictures,
+            period=comparison.total_stride,
+            chosen=(0, 1 if best is None else [row.name for row in rows].index(best.name)),
+        ),
         comparison=comparison,
         variants=Grid.of(*_variants(rows)),
         profiles=profile_images({row.name: row.audit.profile for row in rows}),

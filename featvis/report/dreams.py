@@ -19,7 +19,7 @@ from featvis.files import write_text
 from featvis.measure.change import Change, least
 from featvis.measure.estimates import Estimate
 from featvis.report.explorer import stack_of
-from featvis.report.page import page_html
+from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import PictureView, Version, channels_last
 
@@ -70,19 +70,21 @@ def dreams_html(
     content = {"featvis": __version__, **everything, "notes": list(notes), "dreams": [one.to_dict() for one in found]}
     return page_html(
         "dream.html",
-        title=f"Dream of {first.settings.get('model', 'a network')}",
-        verdict=_verdict(found, best),
-        numbers={
-            "dream.json": json.dumps(content, indent=1, default=str) + "\n",
-            "numbers.csv": csv_of((one.title, _numbers(one)) for one in found),
-        },
-        command=command,
-        settings=everything,
-        stack=stack_of(()),
-        remarks=(*notes, *(note for one in found for note in one.notes)),
-        views=views,
-        period=first.total_stride,
-        chosen=_chosen([version.label for view in views for version in view.versions], found, best),
+        Parts(
+            title=f"Dream of {first.settings.get('model', 'a network')}",
+            verdict=_verdict(found, best),
+            numbers={
+                "dream.json": json.dumps(content, indent=1, default=str) + "\n",
+                "numbers.csv": csv_of((one.title, _numbers(one)) for one in found),
+            },
+            command=command,
+            settings=everything,
+            stack=stack_of(()),
+            remarks=(*notes, *(note for one in found for note in one.notes)),
+            views=views,
+            period=first.total_stride,
+            chosen=_chosen([version.label for view in views for version in view.versions], found, best),
+        ),
         found=found,
         resampled=_resampled(found),
         photograph=PHOTOGRAPH if start is not None else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,49 +21,51 @@ LARGEST = 4_900_000
 """Bytes of the largest page; further pictures are left out."""
 
 
-def page_html(
-    template: str,
-    *,
-    title: str,
-    verdict: str,
-    numbers: Mapping[str, str],
-    command: str,
-    settings: Mapping[str, Any],
-    stack: Stack,
-    dims: int = 2,
-    remarks: Iterable[str] = (),
-    skipped: Sequence[str] = (),
-    views: Sequence[PictureView] = (),
-    period: int = 1,
-    chosen: tuple[int, int] = (0, 1),
-    **values: Any,
-) -> str:
-    """A page from a template that extends page.html.
+@dataclass(frozen=True)
+class Parts:
+    """What every kind of page has.
 
     numbers: files to download, by name. command: what repeats the measurement. stack, dims: what the explorer starts from, and its axes.
     views: as many as fit into 5 MB are shown. period: in pixels, of their grid and harmonics. chosen: the two versions that the slider
-    begins with. values: what the template reads beside these.
+    begins with.
     """
+
+    title: str
+    verdict: str
+    numbers: Mapping[str, str]
+    command: str
+    settings: Mapping[str, Any]
+    stack: Stack
+    dims: int = 2
+    remarks: Iterable[str] = ()
+    skipped: Sequence[str] = ()
+    views: Sequence[PictureView] = ()
+    period: int = 1
+    chosen: tuple[int, int] = (0, 1)
+
+
+def page_html(template: str, parts: Parts, **values: Any) -> str:
+    """A page from a template that extends page.html; values: what the template reads beside the parts."""
     values |= {
-        "title": title,
-        "verdict": re.sub(" ([=±]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", verdict),
-        "downloads": [(name, _download(name, text)) for name, text in numbers.items()],
-        "command": command,
-        "settings": flat_settings(settings),
-        "explorer": explorer_values(stack, dims),
-        "from_layers": stack != COMMON,
-        "remarks": list(dict.fromkeys(remarks)),
-        "skipped": skipped,
+        "title": parts.title,
+        "verdict": re.sub(" ([=±]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", parts.verdict),
+        "downloads": [(name, _download(name, text)) for name, text in parts.numbers.items()],
+        "command": parts.command,
+        "settings": flat_settings(parts.settings),
+        "explorer": explorer_values(parts.stack, parts.dims),
+        "from_layers": parts.stack != COMMON,
+        "remarks": list(dict.fromkeys(parts.remarks)),
+        "skipped": parts.skipped,
         "bars": {SEQUENTIAL: _bar(SEQUENTIAL)},
-        "period": period,
-        "chosen": chosen,
+        "period": parts.period,
+        "chosen": parts.chosen,
         "views": [],
         "left_out": 0,
     }
-    if views:
+    if parts.views:
         room = LARGEST - len(rendered(template, **values).encode())
-        values["views"] = shown_views(views, period, room)
-        values["left_out"] = len(views) - len(values["views"])
+        values["views"] = shown_views(parts.views, parts.period, room)
+        values["left_out"] = len(parts.views) - len(values["views"])
     return rendered(template, **values)
 
 

@@ -15,7 +15,7 @@ from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, Pictur
 from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
 from featvis.report.explorer import stack_of
-from featvis.report.page import page_html
+from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import SHOWN, PictureView, Version, channels_last
 
@@ -39,18 +39,20 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
     resolutions = {layer.layer: layer for found in result.sources.values() for layer in found.resolutions}
     return page_html(
         "discriminator.html",
-        title=f"Gradients of the discriminator {result.settings.get('model', '')}",
-        verdict=f"At {main} pictures: {source.finding.sentence()}",
-        numbers={
-            "discriminator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
-            "numbers.csv": csv_of([*_source_numbers(result), *_neutral_numbers(result.neutral)]),
-        },
-        command=command,
-        settings=result.settings,
-        stack=stack_of((-layer.size[0], layer.kernel, layer.stride) for layer in resolutions.values()),
-        remarks=remarks,
-        views=_example_views(result),
-        period=source.audit.total_stride,
+        Parts(
+            title=f"Gradients of the discriminator {result.settings.get('model', '')}",
+            verdict=f"At {main} pictures: {source.finding.sentence()}",
+            numbers={
+                "discriminator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
+                "numbers.csv": csv_of([*_source_numbers(result), *_neutral_numbers(result.neutral)]),
+            },
+            command=command,
+            settings=result.settings,
+            stack=stack_of((-layer.size[0], layer.kernel, layer.stride) for layer in resolutions.values()),
+            remarks=remarks,
+            views=_example_views(result),
+            period=source.audit.total_stride,
+        ),
         result=result,
         audit=source.audit,
         audits=audits,
@@ -146,19 +148,21 @@ def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: s
     }
     return page_html(
         "generator.html",
-        title=f"Pictures of the generator {result.settings.get('generator', '')}",
-        verdict=f"Fine detail of its pictures: {trained.finding.sentence()}",
-        numbers={
-            "generator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
-            "numbers.csv": csv_of(_picture_numbers(result.pictures)),
-        },
-        command=command,
-        settings=result.settings,
-        stack=stack_of(()),
-        remarks=remarks,
-        views=_generated_views(result),
-        period=trained.high_passed.total_stride,
-        chosen=(0, len(result.pictures) - 1),
+        Parts(
+            title=f"Pictures of the generator {result.settings.get('generator', '')}",
+            verdict=f"Fine detail of its pictures: {trained.finding.sentence()}",
+            numbers={
+                "generator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
+                "numbers.csv": csv_of(_picture_numbers(result.pictures)),
+            },
+            command=command,
+            settings=result.settings,
+            stack=stack_of(()),
+            remarks=remarks,
+            views=_generated_views(result),
+            period=trained.high_passed.total_stride,
+            chosen=(0, len(result.pictures) - 1),
+        ),
         result=result,
         grids=grids,
         **_judged({name: audit.verdict for name, audit in result.pictures.items()}),

@@ -12,7 +12,7 @@ from featvis.measure.estimates import Estimate
 from featvis.measure.finding import NO_STRIDE
 from featvis.predict.prediction import Prediction
 from featvis.report.explorer import stack_of
-from featvis.report.page import page_html
+from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Number, csv_of, profile_images, profile_numbers
 
 EVEN = 5e-5
@@ -39,17 +39,19 @@ def prediction_html(uniform: Prediction, learned: Prediction, settings: Mapping[
     layers = [(even, own) for even, own in zip(uniform.layers, learned.layers, strict=True) if max(even.stride) > 1]
     return page_html(
         "predict.html",
-        title=f"Expected checkerboard of {settings.get('model', 'a network')}",
-        verdict=_verdict(uniform, learned, str(settings.get("weights", "own"))),
-        numbers={
-            "prediction.json": json.dumps(content, indent=2, default=str) + "\n",
-            "numbers.csv": csv_of((name, _numbers(found)) for name, found in both.items()),
-        },
-        command=command,
-        settings=settings,
-        stack=stack_of((even.period, even.kernel, even.stride) for even, _ in layers),
-        dims=1 if len(uniform.profile) < uniform.total_stride else 2,
-        remarks=(*uniform.notes, *learned.notes),
+        Parts(
+            title=f"Expected checkerboard of {settings.get('model', 'a network')}",
+            verdict=_verdict(uniform, learned, str(settings.get("weights", "own"))),
+            numbers={
+                "prediction.json": json.dumps(content, indent=2, default=str) + "\n",
+                "numbers.csv": csv_of((name, _numbers(found)) for name, found in both.items()),
+            },
+            command=command,
+            settings=settings,
+            stack=stack_of((even.period, even.kernel, even.stride) for even, _ in layers),
+            dims=1 if len(uniform.profile) < uniform.total_stride else 2,
+            remarks=(*uniform.notes, *learned.notes),
+        ),
         grid_of=Grid([(name, "", _exact(found.energy), {}) for name, found in both.items()]),
         exact=Grid([(name, "", _exact(found.exact_periods), {}) for name, found in both.items()]),
         profiles=profile_images({name: found.profile.tolist() for name, found in both.items()}),
