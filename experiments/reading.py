@@ -25,20 +25,9 @@ from featvis.measure.phases import fold
 from featvis.measure.spectra import white_flatness
 from featvis.measure.sums import Energies, checkerboard_energy
 from featvis.plots import save_figure, spectrum
-from featvis.plots.panels import (
-    CONTROL,
-    FAINT,
-    MARGIN,
-    SEQUENTIAL,
-    SIGNED,
-    Energy,
-    Page,
-    energy_panel,
-    pixel_edges,
-    style,
-    text_width,
-    write_cells,
-)
+from featvis.plots.page import MARGIN, Energy, Page, pixel_edges, style, text_width
+from featvis.plots.palette import CONTROL, FAINT, SEQUENTIAL, SIGNED
+from featvis.plots.panels import energy_panel, write_cells
 
 PICTURES, SIDE, CLOSE = 64, 48, 12
 """Gradients for each row, their side in pixels, and the pixels that are shown up close."""

@@ -18,7 +18,7 @@ from featvis.dream.comparison import Measured, timed_dream
 from featvis.models.specs import load_model
 from featvis.models.zoo import PHOTOGRAPH
 from featvis.plots import save_figure
-from featvis.plots.panels import Page, style
+from featvis.plots.page import Page, style
 
 SIZE, ZOOM, GAP, HEAD = (120, 180), 2, 8, 28
 """Rows and columns of a dream, screen pixels for each of its own, between the two, and above them: narrow enough for a page of text."""

@@ -25,7 +25,8 @@ from featvis.data.pictures import find_pictures
 from featvis.measure.metric import CheckerboardEnergy
 from featvis.measure.phases import fold
 from featvis.plots import save_figure
-from featvis.plots.panels import FAINT, MARGIN, Page, pixel_edges
+from featvis.plots.page import MARGIN, Page, pixel_edges
+from featvis.plots.palette import FAINT
 from featvis.repair.surgery import operate
 
 TABLE, FIGURE = RESULTS / "style_transfer.csv", DOCS / "style_transfer.png"

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,35 +15,10 @@ from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import energy_at
 from featvis.plots.gradients import spectrum
-from featvis.plots.panels import (
-    FAINT,
-    MAP_SIDE,
-    MARGIN,
-    SIDE,
-    Energy,
-    Page,
-    Window,
-    binned,
-    block_side,
-    energy_panel,
-    energy_scale,
-    fit_lines,
-    gradient_panel,
-    lined,
-    outline,
-    percentile,
-    pixel_edges,
-    profile_panel,
-    spectrum_panel,
-    style,
-    text_width,
-    whole_pixels,
-    zoom_panel,
-    zoom_window,
-)
-
-COLOURS = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B")
-"""Wong 2011, which differ for every kind of colour vision; the first is for the first variant."""
+from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, style, text_width
+from featvis.plots.palette import EDGE, FAINT, LINES, RULE
+from featvis.plots.panels import binned, energy_scale, reach_of, zoom_window
+from featvis.plots.rows import HEADS, Layout, Row, draw_heads, draw_photograph, draw_rows, gradient_heads
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Each marker serves once through the colours."""
@@ -130,13 +103,6 @@ def short_name(text: str, width: float, size: float) -> str:
     return line[:letters] + "…" * (letters < len(line))
 
 
-def _reach(views: Sequence[ComparedView]) -> tuple[float, float]:
-    """The lowest and highest end of all energies' errors, 0 included."""
-    pairs = [pair for view in views for pair in [*view.energies.values(), *view.controls.values()]]
-    ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
-    return min([0.0, *ends]), max([0.0, *ends])
-
-
 def _check(views: Sequence[ComparedView]) -> None:
     if not views:
         raise FeatvisError("a comparison shows at least one variant; got none")
@@ -193,10 +159,10 @@ def _draw_energies(views: Sequence[ComparedView], period: int | None, title: str
                     markersize=6,
                     linewidth=1.2,
                 )
-    energy_scale(axes, _reach(views))
+    energy_scale(axes, reach_of(pair for view in views for pair in [*view.energies.values(), *view.controls.values()]))
     count = len(periods) + len(controls)
     for edge in range(1, count):
-        axes.axvline(edge - 0.5, color="#888888" if edge == len(periods) else "#dddddd", linewidth=0.8, zorder=0)
+        axes.axvline(edge - 0.5, color=EDGE if edge == len(periods) else RULE, linewidth=0.8, zorder=0)
     labels = [*(f"{its}" for its in periods), *(f"{its}\ncontrol" for its in controls)]
     axes.set_xticks(range(count), labels)
     axes.set_xlim(-0.5, max(count, 1) - 0.5)
@@ -206,7 +172,7 @@ def _draw_energies(views: Sequence[ComparedView], period: int | None, title: str
 
 
 def _mark(index: int) -> tuple[str, str]:
-    return MARKERS[index // len(COLOURS) % len(MARKERS)], COLOURS[index % len(COLOURS)]
+    return MARKERS[index // len(LINES) % len(MARKERS)], LINES[index % len(LINES)]
 
 
 def _names(page: Page, x: float, y: float, views: Sequence[ComparedView], said: Sequence[str], width: float) -> None:
@@ -246,104 +212,63 @@ def _draw_comparison(
     title: str,
     caption: str,
 ) -> Figure:
-    inside = sketches.inside()
-    signed, energies = [], []
-    for view in views:
-        gradient = sketches.gradients[view.title]
-        summed, energy = gradient.sum(0), (gradient**2).sum(0)
-        signed.append(summed / (math.sqrt((summed[inside] ** 2).mean()) or 1.0))
-        energies.append(energy / energy[inside].mean())
     period = telling or 1
-    profiles = [_folded(np.asarray(view.profile, dtype=np.float64), period) for view in views]
-    powers = [sketches.spectrum(view.title) for view in views]
-    zoom = zoom_window(energies[0], inside, period)
-    photo, map_width, map_height = whole_pixels(picture, MAP_SIDE)
-    maps = [whole_pixels(one, MAP_SIDE)[0] for one in signed]
-
-    # Columns start where their panels do; between them there is room for colour bars and labels.
-    columns = [MARGIN]
-    for panel, between in ((max(SIDE, map_width), 130), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
-        columns.append(columns[-1] + panel + between)
-    page_width = columns[-1] + SIDE + MARGIN
-    text_left = columns[0] + max(SIDE, map_width) + 36
-    text_room = page_width - text_left - MARGIN
-    title_lines = fit_lines(title, page_width - 2 * MARGIN, 17, "bold", most=2)
+    rows = [_row(sketches, view, period) for view in views]
+    zoom = zoom_window(rows[0].energy, rows[0].inside, period)
+    layout = Layout.of(picture)
+    text_left, text_room = layout.text_left, layout.width - layout.text_left - MARGIN
+    title_lines = fit_lines(title, layout.width - 2 * MARGIN, 17, "bold", most=2)
     caption_lines = fit_lines(caption, text_room, 10.5, most=3)
     photograph = MARGIN + 40 * len(title_lines)
     list_top = photograph + 26 * len(caption_lines) + 10 * bool(caption_lines)
-    heads = max(photograph + map_height, list_top + 26 * len(views)) + 34
-    rows = heads + 118
-    row_height = 40 + max(SIDE, map_height) + 68
-    page = Page(page_width, rows + row_height * len(views))
+    heads = max(photograph + layout.photo_height, list_top + 26 * len(views)) + 34
+    page = Page(layout.width, heads + HEADS + layout.row_height * len(views))
 
     page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
-    edges = pixel_edges(picture.shape)
-    axes, _ = page.map(MARGIN, photograph, MAP_SIDE, np.clip(photo, 0, 1), edges, cmap="gray", vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    outline(axes, zoom)
+    draw_photograph(page, photograph, picture, zoom)
     page.text(text_left, photograph, caption_lines, 10.5, color=FAINT)
     names = [short_name(view.title, 0.4 * text_room, 12) for view in views]
     said_left = text_left + max(text_width(name, 12, "bold") for name in names) + 24
     said = [headline(view, views[0], telling) for view in views]
     for index, (name, words) in enumerate(zip(names, said, strict=True)):
         page.text(text_left, list_top + 26 * index, name, 12, weight="bold")
-        page.text(said_left, list_top + 26 * index, fit_lines(words, page_width - said_left - MARGIN, 12, most=1), 12)
-    _heads(page, columns, heads, period, block_side(picture.shape, MAP_SIDE), lined(zoom, period), any(sketches.border))
-
-    limit = percentile([np.abs(one) for one in maps], 99)
-    spread = max([0.1, *(float(np.abs(profile - 1).max()) for profile in profiles)])
-    high = percentile(powers, 99.9)
-    low = max(percentile(powers, 0.5), high / DECADES)
-    norms = (
-        Normalize(-limit, limit),
-        PowerNorm(0.5, 0, percentile([one[zoom] for one in energies], 99.5)),
-        TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread),
-        LogNorm(low, max(high, 2 * low), clip=True),
-    )
-    reach = _reach(views)
+        page.text(said_left, list_top + 26 * index, fit_lines(words, page.width - said_left - MARGIN, 12, most=1), 12)
+    meaning = "At the picture above: red raises the score, blue lowers it."
+    power = "Mean of all pictures."
+    power += f" Orange ticks: the frequencies of the period of {period} pixels." if period > 1 else ""
+    texts = [
+        *gradient_heads(rows, zoom, period, meaning, "The squared gradient where the first variant's is strongest."),
+        ("Phase profile", "All pictures: how unevenly the gradient's energy falls on the pixel phases; 1 = even."),
+        ("Power spectrum", power),
+        ("Checkerboard energy E", "All pictures, by period; 0 = even. Controls must sit at 0."),
+    ]
+    draw_heads(page, layout, heads, texts)
+    first, third = layout.columns[0], layout.columns[2]
     for index, view in enumerate(views):
-        y = rows + row_height * index
-        name = short_name(view.title, columns[2] - columns[0] - 40, 13)
-        page.text(columns[0], y, name, 13, weight="bold")
-        page.text(columns[2], y + 3, fit_lines(said[index], page_width - columns[2] - MARGIN, 11, most=1), 11)
-        y += 40
-        axes = gradient_panel(page, columns[0], y, MAP_SIDE, maps[index], edges, norms[0])
-        if any(sketches.border):
-            outline(axes, inside, dashed=True)
-        outline(axes, zoom)
-        zoom_panel(page, columns[1], y, energies[index], zoom, period, norms[1])
-        profile_panel(page, columns[2], y, profiles[index], norms[2])
-        spectrum_panel(page, columns[3], y, powers[index], period, norms[3])
-        energy_panel(_energy_axes(page, columns[4], y), view.energies, view.controls, reach)
+        y = heads + HEADS + layout.row_height * index
+        page.text(first, y, short_name(view.title, third - first - 40, 13), 13, weight="bold")
+        page.text(third, y + 3, fit_lines(said[index], page.width - third - MARGIN, 11, most=1), 11)
+    draw_rows(page, layout, heads + HEADS, rows, zoom, DECADES)
     return page.finished()
+
+
+def _row(sketches: Sketches, view: ComparedView, period: int) -> Row:
+    """A variant ready to be drawn: its gradient at the first picture relative to its own strength, the rest of all pictures."""
+    inside, gradient = sketches.inside(), sketches.gradients[view.title]
+    signed, energy = gradient.sum(0), (gradient**2).sum(0)
+    return Row(
+        signed / (math.sqrt((signed[inside] ** 2).mean()) or 1.0),
+        energy / energy[inside].mean(),
+        _folded(np.asarray(view.profile, dtype=np.float64), period),
+        sketches.spectrum(view.title),
+        view.energies,
+        view.controls,
+        period,
+        inside,
+    )
 
 
 def _folded(profile: np.ndarray, period: int) -> np.ndarray:
     """The profile of a shorter period, (period, period), which divides that of (P, P)."""
     repeats = len(profile) // period
     return profile.reshape(repeats, period, repeats, period).mean((0, 2))
-
-
-def _energy_axes(page: Page, x: int, y: int) -> Axes:
-    """Lower than the maps, for the legend above."""
-    return page.axes(x, y + 24, SIDE, SIDE - 24)
-
-
-def _heads(page: Page, columns: list[int], y: int, period: int, block: int, lines: bool, dashed: bool) -> None:
-    gradient = "At the picture above: red raises the score, blue lowers it."
-    gradient += f" Means of {block} × {block} pixels." if block > 1 else ""
-    gradient += " Square: the zoom." + (" Dashed: the part that is measured." if dashed else "")
-    energy = "The squared gradient where the first variant's is strongest."
-    energy += f" Thin lines: every {period} pixels." if lines else ""
-    power = "Mean of all pictures."
-    power += f" Orange ticks: the frequencies of the period of {period} pixels." if period > 1 else ""
-    heads = [
-        ("Gradient", gradient),
-        ("Energy, zoomed in", energy),
-        ("Phase profile", "All pictures: how unevenly the gradient's energy falls on the pixel phases; 1 = even."),
-        ("Power spectrum", power),
-        ("Checkerboard energy E", "All pictures, by period; 0 = even. Controls must sit at 0."),
-    ]
-    ends = [*columns[1:], page.width]
-    for x, end, (head, explanation) in zip(columns, ends, heads, strict=True):
-        page.head(x, y, head, explanation, end - x - 28)

@@ -14,11 +14,9 @@ from PIL import Image
 from featvis.errors import FeatvisError
 from featvis.files import write_atomically
 from featvis.measure.estimates import Estimate, words
-from featvis.plots.panels import (
-    FAINT,
+from featvis.plots.page import (
     MAP_SIDE,
     MARGIN,
-    SIGNED,
     Energy,
     Page,
     Window,
@@ -28,6 +26,7 @@ from featvis.plots.panels import (
     style,
     whole_pixels,
 )
+from featvis.plots.palette import FAINT, SIGNED
 
 ZOOM = (32, 48)
 """Rows and columns of a picture that are shown from close by."""

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from featvis.errors import FeatvisError
 from featvis.files import write_atomically
-from featvis.plots.panels import style
+from featvis.plots.page import style
 
 FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},

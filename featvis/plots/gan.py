@@ -7,32 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from featvis.errors import FeatvisError
-from featvis.plots.panels import (
-    CONTROL,
-    FAINT,
-    INK,
-    MARGIN,
-    PERIOD,
-    PLAIN,
-    SIDE,
-    SIGNED,
-    Energy,
-    Page,
-    energy_panel,
-    fit_lines,
-    legend_above,
-    pixel_edges,
-    profile_panel,
-    style,
-)
-
-LINES = (PERIOD, CONTROL, "#009E73", "#CC79A7", INK)
-"""Colours of lines that differ for every kind of colour vision: Okabe and Ito 2008."""
+from featvis.plots.page import MARGIN, PLAIN, SIDE, Energy, Page, fit_lines, pixel_edges, style
+from featvis.plots.palette import FAINT, LINES, SIGNED
+from featvis.plots.panels import energy_panel, legend_above, profile_norm, profile_panel, reach_of
 
 GAP = 2
 """Pixels between the pictures of a sheet."""
@@ -136,7 +118,7 @@ def pictures_figure(views: Sequence[PicturesView], title: str, caption: str = ""
             page.width - 2 * MARGIN - 420,
         )
         axes = page.axes(MARGIN + 60, top + 16, page.width - 2 * MARGIN - 80, SIDE - 16)
-        for view, colour in zip(views, LINES, strict=False):
+        for view, colour in zip(views, LINES[1:], strict=False):
             known = [(frequency, power) for frequency, power in view.spectrum if power > 0]
             axes.plot(*zip(*known, strict=True), color=colour, linewidth=1.6, label=view.title)
         axes.set_yscale("log")
@@ -227,12 +209,10 @@ def _page(
 def _measured(page: Page, rows: Sequence[int], columns: Sequence[int], views: Views) -> None:
     """The phase profile and the energies of each view, on one scale for all."""
     profiles = [np.asarray(view.profile, dtype=np.float64) for view in views]
-    spread = max([0.1, *(float(np.abs(profile - 1).max()) for profile in profiles)])
-    norm = TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread)
-    pairs = [pair for view in views for pair in (*view.energies.values(), *view.controls.values())]
-    ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
+    norm = profile_norm(profiles)
+    reach = reach_of(pair for view in views for pair in (*view.energies.values(), *view.controls.values()))
     for number, (y, profile) in enumerate(zip(rows, profiles, strict=True)):
         view = views[number]
         profile_panel(page, columns[0], y, profile, norm)
         axes = page.axes(columns[1], y + 24, SIDE, SIDE - 24)
-        energy_panel(axes, view.energies, view.controls, (min([0.0, *ends]), max([0.0, *ends])))
+        energy_panel(axes, view.energies, view.controls, reach)

@@ -8,27 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
-from featvis.plots.panels import (
-    CONTROL,
-    FAINT,
-    MARGIN,
-    PERIOD,
-    PLAIN,
-    SEQUENTIAL,
-    Page,
-    block_side,
-    fit_lines,
-    pixel_edges,
-    style,
-    text_width,
-    write_cells,
-)
+from featvis.plots.page import MARGIN, PLAIN, Page, block_side, fit_lines, pixel_edges, style, text_width
+from featvis.plots.palette import CONTROL, FAINT, PERIOD, RULE, SEQUENTIAL
+from featvis.plots.panels import profile_norm, write_cells
 
 PICTURE, ZOOM, GAP = 192, 32, 10
 """The side of a picture in screen pixels, the picture's pixels that are shown up close, and the space between two pictures."""
@@ -134,8 +121,7 @@ def _draw(views: Sequence[GeneratorView], title: str, caption: str) -> Figure:
             page.head(x, heads, head, explanation, end - x - 20)
 
     profiles = [np.asarray(view.profile) for view in views if view.profile is not None]
-    spread = max([0.1, *(float(np.abs(profile - 1).max()) for profile in profiles)])
-    norm = TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread)
+    norm = profile_norm(profiles)
     for index, (view, shown) in enumerate(zip(views, pictures, strict=True)):
         y = rows + row_height * index
         page.text(columns[0], y, view.title, 13, weight="bold")
@@ -180,5 +166,5 @@ def _numbers(axes: Axes, values: Mapping[str, Value], views: Sequence[GeneratorV
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(PLAIN)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e3e3e3", linewidth=0.7)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)

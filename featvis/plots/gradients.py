@@ -7,38 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize, PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from featvis.errors import FeatvisError
 from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import energy_at, telling_period
-from featvis.plots.panels import (
-    FAINT,
-    MAP_SIDE,
-    MARGIN,
-    SIDE,
-    Energy,
-    Page,
-    Window,
-    binned,
-    block_side,
-    energy_panel,
-    fit_lines,
-    gradient_panel,
-    lined,
-    outline,
-    percentile,
-    pixel_edges,
-    profile_panel,
-    spectrum_panel,
-    style,
-    text_width,
-    whole_pixels,
-    zoom_panel,
-    zoom_window,
-)
+from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, style, text_width
+from featvis.plots.palette import FAINT
+from featvis.plots.panels import binned, zoom_window
+from featvis.plots.rows import HEADS, Layout, Row, draw_heads, draw_photograph, draw_rows, gradient_heads
+
+DECADES = 1e9
+"""The range of a spectrum's colours: of everything that a gradient holds."""
 
 SCALE_NOTE = (
     "E is the squared unevenness of the gradient's energy over the pixel phases. 0: even. 0.23: one 3 × 3 convolution "
@@ -86,27 +67,30 @@ def gradient_figure(picture: np.ndarray, views: Sequence[GradientView], title: s
     picture = np.asarray(picture, dtype=np.float64)
     _check(picture, views)
     with style():
-        return _draw_gradients(picture, [_Shown(view) for view in views], title, caption)
+        return _draw_gradients(picture, views, title, caption)
 
 
-class _Shown:
+def _row(view: GradientView) -> Row:
     """A view ready to be drawn: relative to its own strength, and of the measured part only for the spectrum."""
-
-    def __init__(self, view: GradientView) -> None:
-        gradient = np.asarray(view.gradient, dtype=np.float64)
-        self.view = view
-        self.profile = np.asarray(view.profile, dtype=np.float64)
-        (top, left), (height, width) = view.border, gradient.shape[1:]
-        self.inside: Window = (slice(top, height - top), slice(left, width - left))
-        signed, energy = gradient.sum(0), (gradient**2).sum(0)
-        if not energy[self.inside].any():
-            raise FeatvisError(f"the gradient of the view {view.title!r} is zero in all of its measured part")
-        self.signed = signed / (math.sqrt((signed[self.inside] ** 2).mean()) or 1.0)
-        self.energy = energy / energy[self.inside].mean()
-        # Whole periods, so that the harmonics of the stride are frequencies of the transform.
-        inside = gradient[:, self.inside[0], self.inside[1]]
-        rows, columns = (size - size % view.total_stride or size for size in inside.shape[1:])
-        self.spectrum = binned(spectrum(inside[:, :rows, :columns]))
+    gradient = np.asarray(view.gradient, dtype=np.float64)
+    (top, left), (height, width) = view.border, gradient.shape[1:]
+    inside: Window = (slice(top, height - top), slice(left, width - left))
+    signed, energy = gradient.sum(0), (gradient**2).sum(0)
+    if not energy[inside].any():
+        raise FeatvisError(f"the gradient of the view {view.title!r} is zero in all of its measured part")
+    # Whole periods, so that the harmonics of the stride are frequencies of the transform.
+    measured = gradient[:, inside[0], inside[1]]
+    rows, columns = (size - size % view.total_stride or size for size in measured.shape[1:])
+    return Row(
+        signed / (math.sqrt((signed[inside] ** 2).mean()) or 1.0),
+        energy / energy[inside].mean(),
+        np.asarray(view.profile, dtype=np.float64),
+        binned(spectrum(measured[:, :rows, :columns])),
+        view.energies,
+        view.controls,
+        view.total_stride,
+        inside,
+    )
 
 
 def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
@@ -137,90 +121,46 @@ def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
             raise FeatvisError(f"{name} holds NaN or infinity; a figure needs finite numbers")
 
 
-def _draw_gradients(picture: np.ndarray, shown: Sequence[_Shown], title: str, caption: str) -> Figure:
-    views = [one.view for one in shown]
+def _draw_gradients(picture: np.ndarray, views: Sequence[GradientView], title: str, caption: str) -> Figure:
+    rows = [_row(view) for view in views]
     telling = telling_period(views[0].energies)
     period = max(view.total_stride for view in views)
-    zoom = zoom_window(shown[0].energy, shown[0].inside, period)
-    photo, map_width, map_height = whole_pixels(picture, MAP_SIDE)
-    maps = [whole_pixels(one.signed, MAP_SIDE)[0] for one in shown]
-
-    # Columns start where their panels do; between them there is room for colour bars and labels.
-    columns = [MARGIN]
-    for panel, between in ((max(SIDE, map_width), 130), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
-        columns.append(columns[-1] + panel + between)
-    page_width = columns[-1] + SIDE + MARGIN
-    title_lines = fit_lines(title, page_width - 2 * MARGIN, 17, "bold", most=2)
-    text_left = columns[0] + max(SIDE, map_width) + 36
-    caption_lines = fit_lines(caption, page_width - text_left - MARGIN, 10.5, most=4)
+    zoom = zoom_window(rows[0].energy, rows[0].inside, period)
+    layout = Layout.of(picture)
+    text_room = layout.width - layout.text_left - MARGIN
+    title_lines = fit_lines(title, layout.width - 2 * MARGIN, 17, "bold", most=2)
+    caption_lines = fit_lines(caption, text_room, 10.5, most=4)
     photograph = MARGIN + 40 * len(title_lines)
     numbers = photograph + 24 * len(caption_lines) + 16 * bool(caption_lines)
-    heads = max(photograph + map_height, numbers + 146) + 28
-    rows = heads + 118
-    row_height = 40 + max(SIDE, map_height) + 68
-    page = Page(page_width, rows + row_height * len(views))
+    heads = max(photograph + layout.photo_height, numbers + 146) + 28
+    page = Page(layout.width, heads + HEADS + layout.row_height * len(views))
 
     page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
-    edges = pixel_edges(picture.shape)
-    axes, _ = page.map(MARGIN, photograph, MAP_SIDE, np.clip(photo, 0, 1), edges, cmap="gray", vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    outline(axes, zoom)
-    page.text(text_left, photograph, caption_lines, 10.5, color=FAINT)
-    _headlines(page, text_left, numbers, views)
-    page.text(text_left, heads - 28 - 16, fit_lines(SCALE_NOTE, page_width - text_left - MARGIN, 9), 9, color=FAINT)
-    dashed = any(any(view.border) for view in views)
-    _heads(page, columns, heads, period, block_side(picture.shape, MAP_SIDE), lined(zoom, period), dashed)
-
-    limit = percentile([np.abs(one) for one in maps], 99)
-    spread = max([0.1, *(float(np.abs(one.profile - 1).max()) for one in shown)])
-    power = [one.spectrum for one in shown]
-    low = max(percentile(power, 0.5), 1e-9)
-    norms = (
-        Normalize(-limit, limit),
-        PowerNorm(0.5, 0, percentile([one.energy[zoom] for one in shown], 99.5)),
-        TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread),
-        LogNorm(low, max(percentile(power, 99.9), 2 * low), clip=True),
-    )
-    pairs = [pair for view in views for pair in [*view.energies.values(), *view.controls.values()]]
-    ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
-    for index, one in enumerate(shown):
-        y, view = rows + row_height * index, one.view
-        page.text(columns[0], y, fit_lines(view.title, map_width + 60, 13, "bold", most=1), 13, weight="bold")
-        said = ": ".join(
-            text for text in (_headline(view, telling), _verdict(view, views[0] if index else None, telling)) if text
-        )
-        page.text(columns[1], y + 3, fit_lines(said, page_width - columns[1] - MARGIN, 11, most=1), 11)
-        y += 40
-        axes = gradient_panel(page, columns[0], y, MAP_SIDE, maps[index], edges, norms[0])
-        if any(view.border):
-            outline(axes, one.inside, dashed=True)
-        outline(axes, zoom)
-        zoom_panel(page, columns[1], y, one.energy, zoom, view.total_stride, norms[1])
-        profile_panel(page, columns[2], y, one.profile, norms[2])
-        spectrum_panel(page, columns[3], y, one.spectrum, view.total_stride, norms[3])
-        axes = page.axes(columns[4], y + 24, SIDE, SIDE - 24)
-        energy_panel(axes, view.energies, view.controls, (min([0.0, *ends]), max([0.0, *ends])))
-    return page.finished()
-
-
-def _heads(page: Page, columns: list[int], y: int, period: int, block: int, lines: bool, dashed: bool) -> None:
-    gradient = "What each pixel does to the score: red raises it, blue lowers it."
-    gradient += f" Means of {block} × {block} pixels." if block > 1 else ""
-    gradient += " Square: the zoom." + (" Dashed: the part that is measured." if dashed else "")
-    energy = "The squared gradient where it is strongest."
-    energy += f" Thin lines: the period of {period} pixels." if lines else ""
+    draw_photograph(page, photograph, picture, zoom)
+    page.text(layout.text_left, photograph, caption_lines, 10.5, color=FAINT)
+    _headlines(page, layout.text_left, numbers, views)
+    page.text(layout.text_left, heads - 28 - 16, fit_lines(SCALE_NOTE, text_room, 9), 9, color=FAINT)
+    meaning = "What each pixel does to the score: red raises it, blue lowers it."
+    strongest = "The squared gradient where it is strongest."
     power = "Of the signed gradient."
     power += " Orange ticks: the frequencies that the strides can leave." if period > 1 else ""
-    heads = [
-        ("Gradient", gradient),
-        ("Energy, zoomed in", energy),
+    texts = [
+        *gradient_heads(rows, zoom, period, meaning, strongest),
         ("Phase profile", "How unevenly the gradient's energy falls on the pixel phases; 1 = even."),
         ("Power spectrum", power),
         ("Checkerboard energy E", "By period; 0 = even. Controls, periods that no stride makes, must sit at 0."),
     ]
-    ends = [*columns[1:], page.width]
-    for x, end, (head, explanation) in zip(columns, ends, heads, strict=True):
-        page.head(x, y, head, explanation, end - x - 28)
+    draw_heads(page, layout, heads, texts)
+    first, second = layout.columns[:2]
+    for index, view in enumerate(views):
+        y = heads + HEADS + layout.row_height * index
+        page.text(first, y, fit_lines(view.title, second - first - 70, 13, "bold", most=1), 13, weight="bold")
+        said = ": ".join(
+            text for text in (_headline(view, telling), _verdict(view, views[0] if index else None, telling)) if text
+        )
+        page.text(second, y + 3, fit_lines(said, page.width - second - MARGIN, 11, most=1), 11)
+    draw_rows(page, layout, heads + HEADS, rows, zoom, DECADES)
+    return page.finished()
 
 
 def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> None:

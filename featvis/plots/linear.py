@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featvis.errors import FeatvisError
-from featvis.plots.panels import FAINT, MAP_SIDE, MARGIN, PLAIN, Page, fit_lines, pixel_edges, style
+from featvis.plots.page import MAP_SIDE, MARGIN, PLAIN, Page, fit_lines, pixel_edges, style
+from featvis.plots.palette import FAINT, INK, LINES, RULE
 
 if TYPE_CHECKING:
     from featvis.predict.linear import LinearView
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#7F7F7F", "#000000")
-"""Okabe and Ito's palette: for the weights, and for the layers; it starts again after the last."""
+COLOURS = (*LINES[1:], INK)
+"""For the weights, and for the layers; they start again after the last."""
 
 TALLEST, COLUMN, GAP = 416, 240, 44
 """The height of the largest matrix, the least width of a column and the space between two, in screen pixels."""
@@ -130,7 +131,7 @@ def _line(number: int) -> dict[str, Any]:
 
 
 def _finish(axes: Axes) -> None:
-    axes.grid(axis="y", color="#e3e3e3", linewidth=0.7)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8.5, loc="best")

@@ -10,20 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featvis.errors import FeatvisError
-from featvis.plots.panels import (
-    MAP_SIDE,
-    MARGIN,
-    SEQUENTIAL,
-    SIDE,
-    Page,
-    bar_panel,
-    energy_panel,
-    fit_lines,
-    longest,
-    pixel_edges,
-    style,
-    write_cells,
-)
+from featvis.plots.page import MAP_SIDE, MARGIN, SIDE, Page, fit_lines, pixel_edges, style
+from featvis.plots.palette import SEQUENTIAL
+from featvis.plots.panels import bar_panel, energy_panel, longest, write_cells
 
 
 def overlap_figure(

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from featvis.errors import FeatvisError
 from featvis.files import write_text
-from featvis.plots.panels import SEQUENTIAL
+from featvis.plots.palette import SEQUENTIAL
 from featvis.predict.overlap import Stack, Stage
 from featvis.report.templates import rendered
 

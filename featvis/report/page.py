@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featvis.plots.panels import SEQUENTIAL
+from featvis.plots.palette import SEQUENTIAL
 from featvis.predict.overlap import Stack
 from featvis.report.explorer import COMMON, explorer_values
 from featvis.report.templates import rendered

@@ -15,7 +15,7 @@ import numpy as np
 from featvis.audit.comparison import Row
 from featvis.audit.record import Audit
 from featvis.measure.estimates import Estimate
-from featvis.plots.panels import SEQUENTIAL
+from featvis.plots.palette import SEQUENTIAL
 from featvis.report.views import coloured, data_url
 
 LINEAR, LINEAR_PART = 1e-3, 0.7

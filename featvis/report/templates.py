@@ -8,6 +8,7 @@ from typing import Any
 from featvis import __version__
 from featvis.measure.estimates import words
 from featvis.measure.finding import percent
+from featvis.plots.palette import style_rules
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -20,7 +21,11 @@ def rendered(template: str, **values: Any) -> str:
     )
     # Style and scripts are the package's own, and hold nothing that was handed in.
     environment.globals.update(
-        source=lambda name: Markup(_read(name)), featvis_version=__version__, words=words, percent=percent
+        source=lambda name: Markup(_read(name)),
+        palette=Markup(style_rules()),
+        featvis_version=__version__,
+        words=words,
+        percent=percent,
     )
     page = environment.get_template(template).render(**values)
     # A file's name may hold bytes that are no text.

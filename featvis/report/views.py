@@ -22,7 +22,8 @@ from featvis.gradients.engine import GradientEngine
 from featvis.measure.phases import expected_profile, interior
 from featvis.models.model import Model
 from featvis.plots import spectrum
-from featvis.plots.panels import SEQUENTIAL, SIGNED, binned, percentile
+from featvis.plots.palette import SEQUENTIAL, SIGNED
+from featvis.plots.panels import binned, percentile
 
 MOST_PIXELS = 512
 """Of a larger picture the middle is shown: a map that is scaled down would show a grid that is not there."""

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from featvis.plots import GradientView
-from featvis.plots.panels import style
+from featvis.plots.page import style
 
 HOSTILE = r"$x$ <script> % \frac{1}{2} {0} & ]]> --> ünïcode"
 

@@ -9,7 +9,7 @@ from helpers.figures import HOSTILE, collisions, images, picture, pixels, texts
 from featvis.errors import FeatvisError
 from featvis.plots.compare import ComparedView, Sketches, comparison_figure, energies_figure, headline, short_name
 from featvis.plots.gradients import spectrum
-from featvis.plots.panels import text_width
+from featvis.plots.page import text_width
 
 LONG = "even-kernel+backward-smooth-maxpool+backward-even+pool-shortcut=a-file-of-weights-with-a-long-name.safetensors"
 

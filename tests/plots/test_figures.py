@@ -14,7 +14,8 @@ from matplotlib.text import Text
 from featvis.errors import FeatvisError
 from featvis.measure.finding import telling_period
 from featvis.plots import GradientView, gradient_figure, overlap_figure, save_figure, spectrum
-from featvis.plots.panels import binned, fit_lines, text_width, whole_pixels, zoom_window
+from featvis.plots.page import fit_lines, text_width, whole_pixels
+from featvis.plots.panels import binned, zoom_window
 
 
 @pytest.mark.parametrize("suffix", [".PNG", ".svg", ".pdf"])
