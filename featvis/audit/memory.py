@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ LARGEST = 256
 ENOUGH = {"cpu": 2**30}
 """Bytes of a batch above which it brings no more speed on a device."""
 
-_MEMINFO = Path("/proc/meminfo")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"))
 
 
@@ -32,10 +30,10 @@ def free_memory(device: torch.device) -> int:
     """Bytes that are free on a device, within what the system grants this process."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if _MEMINFO.exists():
-        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines() if ":" in line)
-        free = int(lines["MemAvailable"].split()[0]) * 1024
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    # psutil knows the machine's memory, not what a container may take of it.
     limits = [path.read_text(encoding="ascii").strip() if path.exists() else "max" for path in _LIMITS]
     if all(limit.isdecimal() for limit in limits):
         free = min(free, int(limits[0]) - int(limits[1]))

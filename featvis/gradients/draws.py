@@ -19,6 +19,7 @@ class Draws:
         self.generators = self._fresh("samples")
 
     def _fresh(self, stream: str) -> list[torch.Generator]:
+        # numpy's SeedSequence would mix seed and number as well, but give every kept result other noise.
         salt = int.from_bytes(stream.encode()[:4], "big")
         return [
             torch.Generator().manual_seed((self.seed * 1_000_003 + index) * 4_294_967_291 % 2**61 + salt)
