@@ -1,4 +1,4 @@
-"""`featvis demo`: the shipped network at the shipped photograph."""
+"""`featvis demo`: a network that ships with featvis, whose checkerboard training does not remove, at the shipped photograph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
     help="Folder for the page, the picture and the numbers.",
 )
 def demo(out: str) -> None:
-    """Show the checkerboard of the network that ships with featvis, before and after training, and compensated."""
+    """Show the checkerboard of a network that ships with featvis, before and after training, and compensated."""
     from featvis.audit.culprits import find_culprits
     from featvis.audit.run import audit_pictures
     from featvis.commands.audit import print_audit
@@ -33,7 +33,7 @@ def demo(out: str) -> None:
     folder = make_folder(out)
     views, pages = [], {}
     for title, weights in (("random", "none"), ("trained", None)):
-        model = load_model("zoo:cifar-k3s2", weights, size=(224, 224))
+        model = load_model("zoo:twin-shortcut-1x1", weights, size=(224, 224))
         result = audit_pictures(model, [PHOTOGRAPH])
         print_audit(result, f"{model.spec}, {title} weights")
         culprits, _ = find_culprits(model, [PHOTOGRAPH], result)
@@ -47,7 +47,7 @@ def demo(out: str) -> None:
             gradients = attribution(engine, model.normalise(pixels[None]))
             views.append(view_of(title + addition, gradients, engine.total_stride))
     shown = pixels.permute(1, 2, 0).numpy()
-    caption = "The same architecture before and after training on CIFAR-10, three 3x3 stride-2 layers. Jitter: mean of 16 shifts."
+    caption = "The same architecture before and after training on CIFAR-10: 3x3 and 1x1 stride-2 layers. Jitter: mean of 16 shifts."
     figure = gradient_figure(shown, views, "The gradient of a classifier's top logit at a photograph", caption)
     click.echo(f"the picture that explains itself: {save_figure(figure, folder / 'demo.png').resolve()}")
     for title, page in pages.items():

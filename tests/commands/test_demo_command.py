@@ -35,6 +35,6 @@ def test_the_demonstration(tmp_path, monkeypatch):
     assert pages == ["random.html", "trained.html"]
     for name in pages:
         assert str((tmp_path / "made" / name).resolve()) in output
-        assert "stem.0" in (tmp_path / "made" / name).read_text()
+        assert "stem.shortcut.0" in (tmp_path / "made" / name).read_text()
     assert "random weights" in output
     assert "trained" in output
