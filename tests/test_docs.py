@@ -11,6 +11,7 @@ from featvis.commands.cli import COMMANDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+README = DOCS.parent / "README.md"
 
 WIDEST = 120
 """Characters of a line of prose."""
@@ -90,7 +91,7 @@ def too_long(text):
     return [line for line in lines if len(re.sub(r"\]\([^)\s]+\)", "]", line)) > WIDEST]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
 def test_lines_of_prose_are_short(page):
     assert too_long(page.read_text(encoding="utf-8")) == []
 
@@ -101,9 +102,9 @@ def test_planted_long_lines_are_found():
     assert too_long(text) == [long, f"- [{long}](x)"]
 
 
-def command_pages():
-    """The extension that describes commands, as a module."""
-    spec = importlib.util.spec_from_file_location("command_pages", DOCS / "command_pages.py")
+def script(name):
+    """A script of the documentation, as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -124,9 +125,26 @@ def test_every_command_is_documented():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_each_of_its_options_has_help(name):
-    paragraphs, usage, options = command_pages().described(name)
+    paragraphs, usage, options = script("command_pages").described(name)
     assert paragraphs[0].endswith((".", ":"))
     assert usage.startswith(f"featvis {name} [OPTIONS]")
     for names, said in options:
         assert names.startswith("-")
         assert said.partition("[")[0].strip(), names
+
+
+def test_the_readme_is_short_and_quotes_what_its_commands_print():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 100
+    quoted = script("quoted_output")
+    assert len(quoted.BLOCK.findall(text)) == 3
+    assert quoted.with_output(text) == text, "python docs/quoted_output.py puts the new output into the README"
+
+
+def test_the_python_of_the_readme_runs(monkeypatch):
+    monkeypatch.chdir(DOCS.parent)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["smooth"].shape == names["images"].shape
+    assert names["changes"]
