@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from featvis.audit.loading import Loader
 from featvis.audit.record import Audit, Culprit
@@ -19,6 +18,7 @@ from featvis.measure.phases import fold, laid_out
 from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.predict.prediction import predict
+from featvis.tracing.prepared import Handles
 from featvis.tracing.trace import LayerRow
 
 Batches = Iterable[tuple[Tensor, list[int], list[str]]]
@@ -51,14 +51,14 @@ def find_culprits(
     )
     engine = GradientEngine(model, settings["score"], settings["seed"])
     watchers: dict[str, _Watcher] = {}
-    handles: list[RemovableHandle] = []
+    handles: list[Handles] = []
     done = 0
     for images, numbers, _ in loader:
         if not watchers:
             engine(images[:1], numbers[:1])
             rows = [row for row in engine.resolution_layers if not row.type.startswith("(")]
             watchers = {row.name: _Watcher(row, images.ndim - 2) for row in rows}
-            handles = [engine.treat(name, watcher) for name, watcher in watchers.items()]
+            handles = [engine.observe(name, watcher) for name, watcher in watchers.items()]
         for watcher in watchers.values():
             watcher.numbers = numbers
         engine(images, numbers)

@@ -84,7 +84,7 @@ def dream(
         history=tuple(torch.stack(render.history).tolist()),
         total_stride=render.total_stride,
         settings=settings,
-        notes=tuple(dict.fromkeys((*render.model.notes, *notes, *render.notes))),
+        notes=tuple(dict.fromkeys((*render.model.notes, *notes, *render.activations.notes, *render.notes))),
         frames=tuple(_on_host(resized(frame, picture.shape[2:])).clamp(0, 1) for frame in render.frames),
         interrupted=render.interrupted,
     )

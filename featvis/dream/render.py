@@ -64,7 +64,6 @@ class Render:
         self.activations = Activations(
             model.module, objective, self._normalised(self._fit(example)), example, recipe.prepare, recipe.precision
         )
-        self.notes += self.activations.notes
         self.sizes = self._octave_sizes(example)
         self.draws = Draws(recipe.seed, range(len(example)))
         self.compensation = self._compensation(example)
@@ -151,7 +150,15 @@ class Render:
             passes.append((loss, direct))
             return gradient
 
-        treated = self.compensation.of(Gradients(at_input, self.total_stride, self.draws), shown.detach())
+        try:
+            treated = self.compensation.of(Gradients(at_input, self.total_stride, self.draws), shown.detach())
+        except FeatvisError as error:
+            if not self.recipe.transforms or self.activations.accepts(shown.detach()):
+                raise
+            raise FeatvisError(
+                f"{error}; this is the picture after its transforms, which may change its size: "
+                "--jitter, or transforms=() in Python, leaves them out"
+            ) from error
         (gradient,) = torch.autograd.grad(shown, canvas, treated)
         losses, direct = zip(*passes, strict=True)
         gradient = gradient + sum(direct) / len(passes)
@@ -162,15 +169,19 @@ class Render:
 
     def _pass(self, pixels: Tensor, canvas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient at the network's input, the loss, and its gradient at the picture past the network."""
-        pixels, direct = pixels.detach().requires_grad_(), canvas.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = self.activations(pixels, direct)
-            if not loss.requires_grad:
-                raise FeatvisError(
-                    f"the objective {self.text!r} does not depend on the pixels through anything differentiable"
-                )
-            gradients = torch.autograd.grad(loss, (pixels, direct), allow_unused=True, materialize_grads=True)
-        return gradients[0], loss.detach(), gradients[1]
+
+        def both_ways(value: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            inputs = pixels.detach().requires_grad_(), canvas.detach().requires_grad_()
+            with torch.enable_grad():
+                loss = value(*inputs)
+                if not loss.requires_grad:
+                    raise FeatvisError(
+                        f"the objective {self.text!r} does not depend on the pixels through anything differentiable"
+                    )
+                at_pixels, direct = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+            return at_pixels, loss.detach(), direct
+
+        return self.activations.use(both_ways)
 
     def _fit(self, pictures: Tensor) -> Tensor:
         """Enlarged to the model's input where either side of what is optimised is smaller."""

@@ -312,7 +312,7 @@ def _audit_source(
     # A layer without a name of its own cannot be watched.
     rows = {row.name: row for row in engine.resolution_layers if not row.type.startswith("(")}
     watched = {layer: _Watcher(math.lcm(*row.stride)) for layer, row in rows.items()}
-    handles = [engine.treat(layer, watcher) for layer, watcher in watched.items()]
+    handles = [engine.observe(layer, watcher) for layer, watcher in watched.items()]
     total, notes = measurable(engine.total_stride, int(min(pictures.shape[-2:])))
     metric, surroundings = EnergySums(total), Surroundings(total)
     example: Tensor | None = None

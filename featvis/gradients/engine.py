@@ -5,33 +5,20 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.scores import Score
 from featvis.models.model import Model
-from featvis.tracing.folding import prepare_network
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
-from featvis.tracing.trace import LayerRow, Trace, trace
-
-SAME = 1e-4
-"""Two forms of a network agree where their gradients differ by less than this, relative to the gradient's norm."""
-
-
-class _Reached(Exception):  # noqa: N818, not an error: it ends a forward pass at the layer that was asked for
-    def __init__(self, output: Any) -> None:
-        super().__init__()
-        self.output = output
+from featvis.tracing.trace import LayerRow
 
 
 class GradientEngine:
@@ -39,7 +26,8 @@ class GradientEngine:
 
     The network that is handed in stays as it is, in every respect. On the first batch a frozen twin in eval mode is prepared: batch
     norms folded into their convolutions, channels last, the forward pass stopping at the score's layer. `prepared` says
-    whether that gives the same gradient to 1e-4, relative; otherwise the plain twin is used and `notes` say so.
+    whether that gives the same gradient to 1e-4, relative; otherwise, and where that form ever raises anything, the plain twin is used
+    and `notes` say so.
 
     Raises FeatvisError for a score that the network does not have, an input that it refuses, and a network that mixes the pictures of
     a batch, such as batch norm without running statistics: one picture alone must give the same gradient as in its batch.
@@ -50,16 +38,23 @@ class GradientEngine:
         labels = model.labels if isinstance(model, Model) else None
         self.score = Score.parse(score, self.module, labels)
         self.seed, self.prepare = seed, prepare
-        self.prepared = False
-        self.notes: list[str] = []
-        self._network: nn.Module | None = None
-        self._total_stride = 0
-        self._resolution_layers: list[LayerRow] = []
+        self._network: Prepared | None = None
+        self._observed: list[tuple[Callable[[Tensor], None], Tensor]] = []
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the faster form is in use; known after the first batch."""
+        return self._network is not None and self._network.prepared
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say of the preparation, so far."""
+        return [] if self._network is None else self._network.notes
 
     @property
     def total_stride(self) -> int:
         """The product of the strides between the pixels and the score; known after the first batch."""
-        return self._total_stride
+        return self._ready.total_stride
 
     def __call__(self, images: Tensor, indices: Sequence[int] | None = None) -> Tensor:
         """Gradients of a batch: (B, C, H, W) to the same shape. indices: the pictures' numbers in the whole set."""
@@ -68,22 +63,46 @@ class GradientEngine:
 
     def gradient(self, images: Tensor, chosen: Tensor | None, draws: Draws) -> Tensor:
         """Gradients of pictures that were admitted, at the classes that were chosen, (B, 1), where the score is `top`."""
-        return self._gradient(self._ready, images, chosen, draws)[0]
+
+        def attempt(run: Run) -> Tensor:
+            self._observed.clear()
+            return self._passed(run, images, chosen, draws)[0]
+
+        gradient = self._ready.use(attempt)
+        # Only now, as a form that fails has shown a part of its gradients before.
+        for function, seen in self._observed:
+            function(seen)
+        self._observed.clear()
+        return gradient
 
     def chosen(self, images: Tensor) -> Tensor | None:
         """The class of each picture's top logit, (B, 1), where the score asks for it."""
         if self.score.kind != "top":
             return None
+        draws = Draws(self.seed, range(len(images)))
         with torch.no_grad():
-            output = self._forward(self._ready, images)
-        return self.score.values(output, None, Draws(self.seed, range(len(images))))[1]
+            return self._ready.use(lambda run: self.score.values(run(images)[self._layer], None, draws)[1])
 
-    def treat(self, layer: str, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    def observe(self, layer: str, function: Callable[[Tensor], None]) -> Handles:
+        """Show a function the gradient that a layer alone sends back to its input, (B, C, H, W), once for each batch that went through.
+
+        layer: a dotted name. For use after the first batch; the handle removes it.
+        """
+
+        def keep(gradient: Tensor) -> None:
+            self._observed.append((function, gradient))
+
+        return self._at_input(layer, keep)
+
+    def treat(self, layer: str, function: Callable[[Tensor], Tensor]) -> Handles:
         """Pass the gradient at a layer's input through a function; the forward pass stays as it is.
 
         layer: a dotted name. function: takes what this layer alone sends back to its input, (B, C, H, W); what it returns goes on
-        instead, unless it is None. For use after the first batch; the handle removes it.
+        instead. For use after the first batch; the handle removes it.
         """
+        return self._at_input(layer, function)
+
+    def _at_input(self, layer: str, function: Callable[[Tensor], Tensor | None]) -> Handles:
 
         def before(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
             features = arguments[0]
@@ -94,17 +113,22 @@ class GradientEngine:
             own.register_hook(function)
             return (own, *arguments[1:])
 
-        return self._ready.get_submodule(layer).register_forward_pre_hook(before)
+        return self._ready.hook(layer, before)
 
     @property
     def resolution_layers(self) -> list[LayerRow]:
         """The layers with a stride that the score depends on, from the pixels on; known after the first batch."""
-        return self._resolution_layers
+        return self._ready.record.resolution_layers(self.score.layer)
 
     @property
-    def _ready(self) -> nn.Module:
+    def _ready(self) -> Prepared:
         assert self._network is not None
         return self._network
+
+    @property
+    def _layer(self) -> str:
+        """The layer that the score reads; "" is the network itself."""
+        return self.score.layer or ""
 
     def admitted(self, images: Tensor, draws: Draws) -> Tensor:
         """The images on the network's device and in its precision; prepares on the first batch."""
@@ -121,56 +145,29 @@ class GradientEngine:
         return images
 
     def _start(self, images: Tensor, draws: Draws) -> None:
-        plain = copy_module(self.module)
-        record = trace(self.module, images[:1])
-        self._total_stride = record.total_stride(self.score.layer)
-        self._resolution_layers = record.resolution_layers(self.score.layer)
-        calls = record.layer_calls.get(self.score.layer, 0) if self.score.layer else 0
-        self._stop_at(plain, calls)
-        alone, chosen = self._gradient(plain, images[:1], None, draws.one(0))
+        one, of_one = images[:1], draws.one(0)
+        network = Prepared(self.module, [self._layer], one)
+        # Raises where the network cannot be traced: nothing is measured without its total stride.
+        _ = network.total_stride
+        alone, chosen = self._passed(network.plain, one, None, of_one)
         if self.prepare:
-            network = prepare_network(copy_module(self.module), record, keep=self.score.layer)
-            self._stop_at(network, calls)
-            fast, _ = self._gradient(network, images[:1], chosen, draws.one(0))
-            self.prepared = _difference(fast, alone) < SAME or self._same_in_double(
-                images, chosen, draws, record, calls
-            )
-            if not self.prepared:
-                self.notes.append(
-                    "the network could not be prepared (its folded form gives another gradient); used as it is"
-                )
-        self._network = network if self.prepared else plain
+            network.prepare(lambda run: [self._passed(run, one, chosen, of_one)[0]], [alone])
         if len(images) > 1:
-            self._check_coupling(plain, images[:2], alone, draws, calls)
+            self._check_coupling(network, images[:2], alone, draws)
+        self._network = network
 
-    def _same_in_double(self, images: Tensor, chosen: Tensor | None, draws: Draws, record: Trace, calls: int) -> bool:
-        """Whether the folded form is the same function: rounding can flip a rectifier, in float64 hardly ever."""
-        try:
-            gradients = []
-            for folded in (False, True):
-                network = copy_module(self.module).double()
-                if folded:
-                    prepare_network(network, record, keep=self.score.layer)
-                self._stop_at(network, calls)
-                gradients.append(self._gradient(network, images[:1].double(), chosen, draws.one(0))[0])
-        except (FeatvisError, RuntimeError, TypeError):
-            return False
-        return _difference(*gradients) < SAME
-
-    def _check_coupling(self, plain: nn.Module, images: Tensor, alone: Tensor, draws: Draws, calls: int) -> None:
+    def _check_coupling(self, network: Prepared, images: Tensor, alone: Tensor, draws: Draws) -> None:
         """Raises FeatvisError where the first picture's gradient is another one in the company of the second."""
         both = Draws(self.seed, draws.indices[:2])
-        together, chosen = self._gradient(plain, images, None, both)
-        if _difference(together[:1], alone) < SAME:
+        together, chosen = self._passed(network.plain, images, None, both)
+        if difference(together[:1], alone) < SAME:
             return
         # Rounding can flip a rectifier; float64 tells that from a batch that is really mixed.
         try:
-            network = copy_module(self.module).double()
-            self._stop_at(network, calls)
-            first = None if chosen is None else chosen[:1]
-            one, _ = self._gradient(network, images[:1].double(), first, draws.one(0))
-            two, _ = self._gradient(network, images.double(), chosen, both)
-            mixed = _difference(two[:1], one) >= SAME
+            exact, first = network.in_double(), None if chosen is None else chosen[:1]
+            one, _ = self._passed(exact, images[:1].double(), first, draws.one(0))
+            two, _ = self._passed(exact, images.double(), chosen, both)
+            mixed = difference(two[:1], one) >= SAME
         except (FeatvisError, RuntimeError, TypeError):
             mixed = True
         if mixed:
@@ -179,34 +176,11 @@ class GradientEngine:
                 "statistics, minibatch statistics, dropout that ignores eval mode); give the pictures one by one with --batch-size 1"
             )
 
-    def _stop_at(self, network: nn.Module, calls: int) -> None:
-        """End the forward pass where the score's layer returns for the last time."""
-        if self.score.layer is None:
-            return
-        seen = itertools.count(1)
-
-        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if next(seen) % calls == 0:
-                raise _Reached(output)
-
-        network.get_submodule(self.score.layer).register_forward_hook(hook)
-
-    def _forward(self, network: nn.Module, images: Tensor) -> Tensor:
-        with refusals(images):
-            try:
-                output = network(images)
-            except _Reached as reached:
-                output = reached.output
-        return output_tensor(output)
-
-    def _gradient(
-        self, network: nn.Module, images: Tensor, chosen: Tensor | None, draws: Draws
-    ) -> tuple[Tensor, Tensor | None]:
+    def _passed(self, run: Run, images: Tensor, chosen: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        """The gradient of one form of the network, and the classes that the score took."""
         pixels = images.detach().requires_grad_()
         with torch.enable_grad():
-            # A copy: the first layer may work in place.
-            output = self._forward(network, pixels.clone())
-            values, chosen = self.score.values(output, chosen, draws)
+            values, chosen = self.score.values(run(pixels)[self._layer], chosen, draws)
             if not values.requires_grad:
                 raise FeatvisError(
                     f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"
@@ -216,13 +190,6 @@ class GradientEngine:
         if gradient is None:
             raise FeatvisError(f"the score {self.score.text!r} does not depend on the pixels")
         return gradient, chosen
-
-
-def _difference(gradient: Tensor, reference: Tensor) -> float:
-    """Distance relative to the reference's norm; 0 where both are zero."""
-    norm = float(reference.norm())
-    distance = float((gradient - reference).norm())
-    return distance / norm if norm > 0 else (0.0 if distance == 0 else math.inf)
 
 
 def input_gradient(

@@ -13,10 +13,7 @@ from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
-from featvis.tracing.folding import prepare_network
-from featvis.tracing.networks import copy_module, output_tensor
-from featvis.tracing.refusals import refusals
-from featvis.tracing.trace import trace
+from featvis.tracing.prepared import Prepared
 
 STEPS = 16
 """Steps in which the pixels go or come; they are finer at the start, where curves bend."""
@@ -65,7 +62,7 @@ class Faithfulness:
             raise FeatvisError(f"{steps} steps in batches of {batch_size}; give at least 1 of each")
         self.module = model.module if isinstance(model, Model) else model
         self.steps, self.batch_size = steps, batch_size
-        self._network: nn.Module | None = None
+        self._network: Prepared | None = None
 
     def __call__(self, images: Tensor, attributions: Tensor) -> Curves:
         """The curves of a batch: both (B, C, H, W), or (B, C, L). Raises FeatvisError where they do not fit or are not finite."""
@@ -76,8 +73,10 @@ class Faithfulness:
         if not bool(attributions.isfinite().all()):
             raise FeatvisError("the attributions hold NaN or infinity; pixels cannot be ordered by them")
         if self._network is None:
-            self._network = prepare_network(copy_module(self.module), trace(self.module, images[:1]))
-        parameter = next(self._network.parameters(), images)
+            self._network = Prepared(self.module, [""], images[:1])
+            with torch.no_grad():
+                self._network.prepare(lambda run: [run(images[:1])[""]])
+        parameter = next(self.module.parameters(), images)
         with torch.inference_mode():
             images = images.to(parameter.device, parameter.dtype)
             chosen = self._logits(images).argmax(1)
@@ -101,9 +100,7 @@ class Faithfulness:
 
     def _logits(self, images: Tensor) -> Tensor:
         assert self._network is not None
-        with refusals(images):
-            fast = images.to(memory_format=torch.channels_last) if images.ndim == 4 else images
-            logits = output_tensor(self._network(fast))
+        logits = self._network.use(lambda run: run(images)[""])
         if logits.ndim != 2:
             raise FeatvisError(
                 f"the network returns shape {tuple(logits.shape)}; deletion needs one logit for each class"

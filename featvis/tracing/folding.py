@@ -20,10 +20,13 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def prepare_network(network: nn.Module, record: Trace, keep: str | Sequence[str] | None = None) -> nn.Module:
+def prepare_network(
+    network: nn.Module, record: Trace, keep: str | Sequence[str] | None = None, channels_last: bool = True
+) -> nn.Module:
     """Fold a network, lay it out and speed up its backward pass; it may be changed, so give a fresh copy. Returns it.
 
-    record: the trace of the same network. keep: layers, one or several, whose own output must stay what it is.
+    record: the trace of the same network. keep: layers, one or several, whose own output must stay what it is. channels_last: lay
+    memory out so, which a network that takes its tensors apart by `view` refuses.
     """
     for convolution, norm in foldable(network, record, keep):
         folded = fuse_conv_bn_eval(
@@ -34,7 +37,7 @@ def prepare_network(network: nn.Module, record: Trace, keep: str | Sequence[str]
     for name in few_channel_convolutions(network, record):
         network.set_submodule(name, FewChannelConvolution(cast(nn.Conv2d, network.get_submodule(name))))
     network.requires_grad_(False)
-    if any(parameter.ndim == 4 for parameter in network.parameters()):
+    if channels_last and any(parameter.ndim == 4 for parameter in network.parameters()):
         network = cast(Any, network).to(memory_format=torch.channels_last)
     return network
 

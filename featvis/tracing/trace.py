@@ -298,8 +298,8 @@ def trace(module: nn.Module, example: Tensor) -> Trace:
     example: (B, C, H, W) or (B, C, L). Raises FeatvisError where the network refuses the input, with its own words.
     """
     twin = copy_module(module)
-    # A copy: the first layer may work in place.
-    example = example.detach().clone()
+    # A copy, as the first layer may work in place; laid out plainly, as its layout would go on to all layers.
+    example = example.detach().clone(memory_format=torch.contiguous_format)
     recorder = _Recorder(example)
     for name, part in twin.named_modules():
         part.register_forward_pre_hook(_entering(recorder, name))

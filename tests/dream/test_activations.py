@@ -97,7 +97,7 @@ def test_a_form_that_differs_is_not_used_and_said(images, monkeypatch):
         network[0].weight.data = network[0].weight.data * 1.01
         return network
 
-    monkeypatch.setattr("featvis.dream.activations.prepare_network", spoil)
+    monkeypatch.setattr("featvis.tracing.prepared.prepare_network", spoil)
     network = strided()
     activations = Activations(network, reading("4"), images, images)
     assert not activations.prepared

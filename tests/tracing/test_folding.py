@@ -73,7 +73,7 @@ def test_a_prepared_form_that_differs_is_not_used_and_said(monkeypatch: pytest.M
         network[0].weight.data = network[0].weight.data * 1.01
         return network
 
-    monkeypatch.setattr("featvis.gradients.engine.prepare_network", spoil)
+    monkeypatch.setattr("featvis.tracing.prepared.prepare_network", spoil)
     network, images = strided(), torch.randn(2, 3, 24, 24, dtype=torch.float64)
     engine = GradientEngine(network)
     assert torch.allclose(engine(images), plain_gradient(network, images))
