@@ -52,12 +52,11 @@ def without_example():
 
 
 TO_COME = """
-Audit Comparison CycleSpinning Dream Equalise GradientEngine InputXGradient IntegratedGradients Jitter Laplacian
-LowPass SmoothGrad Vanilla Variant audit_discriminator audit_generator audit_picture_files audit_pictures
-compare_variants find_culprits input_gradient operate
+Audit Comparison CycleSpinning Equalise GradientEngine InputXGradient IntegratedGradients Jitter Laplacian LowPass
+SmoothGrad Vanilla Variant audit_pictures compare_variants find_culprits input_gradient
 """
 """Those that have none yet."""
 
 
 def test_every_public_class_and_function_has_one():
-    assert sorted(without_example()) == sorted(TO_COME.split())
+    assert without_example() <= set(TO_COME.split())

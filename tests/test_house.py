@@ -206,6 +206,66 @@ def test_every_file_says_what_it_is():
         assert ast.get_docstring(ast.parse(source)), name
 
 
+LONGEST = 400
+"""Lines of a file."""
+
+MOST = 8
+"""Parameters of a function, but for commands, which have one for each option, and layers, which follow torch.nn."""
+
+
+def crowded(files):
+    """Functions with more parameters than can be read at once."""
+    found = []
+    for name, source in files.items():
+        if name.startswith(("commands.", "repair.layers.")):
+            continue
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                if len([one for one in given if one.arg not in ("self", "cls")]) > MOST:
+                    found.append(f"{name}.{node.name}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "found"),
+    [
+        ("audit.run", "class A:\n def f(self, a, b, c, d, *, e, f, g, h): pass", []),
+        ("audit.run", "class A:\n def f(self, a, b, c, d, *, e, f, g, h, i): pass", ["audit.run.f"]),
+        ("commands.run", "def f(a, b, c, d, e, f, g, h, i): pass", []),
+    ],
+)
+def test_planted_parameters_are_counted(name, source, found):
+    assert crowded({name: source}) == found
+
+
+ACROSS = {"audit": "monitor", "commands": "faults pages", "plots": "figures", "report": "browser pages"}
+"""Tests of a room that are about more than one of its modules."""
+
+
+def homeless(tests, modules):
+    """Test files of the package's rooms that stand beside no module; `a/test_b.py` is about `a/b.py`, or about all of `a/b/`."""
+    found = []
+    for path in tests:
+        here, tested = path.parent, path.stem.removeprefix("test_")
+        known = (here / f"{tested}.py" in modules) or any(here / tested in module.parents for module in modules)
+        if not known and tested not in ACROSS.get(str(here), "").split():
+            found.append(path.as_posix())
+    return found
+
+
+def test_tests_stand_where_what_they_test_stands():
+    tests = [path.relative_to(CHECKOUT / "tests") for path in (CHECKOUT / "tests").rglob("test_*.py")]
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    modules = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
+    assert homeless([path for path in tests if path.parts[0] in rooms], modules) == []
+
+
+def test_a_planted_test_without_a_module_is_found():
+    tests = [Path("audit/test_run.py"), Path("audit/test_old.py"), Path("repair/test_layers.py")]
+    assert homeless(tests, {Path("audit/run.py"), Path("repair/layers/blur.py")}) == ["audit/test_old.py"]
+
+
 def test_importing_featvis_is_light():
     code = "import sys, featvis; print(sorted({'torch', 'numpy', 'click', 'PIL', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)

@@ -55,5 +55,11 @@ def test_counts_are_those_of_the_last_line(log, numbers):
     assert tuple(versions.counts(log).values()) == numbers
 
 
-def test_nine_comes_before_ten():
-    assert sorted(["3.10.1", "3.9.20"], key=versions.order) == ["3.9.20", "3.10.1"]
+def test_the_ends_are_the_oldest_and_the_newest_but_for_the_one_that_the_tests_ran_under(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "CHECKOUT", tmp_path)
+    found = dict.fromkeys(["3.9.20", "3.10.1", "3.11.7"], sys.executable)
+    assert list(versions.ends(found)) == ["3.9.20", "3.11.7"]
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("version = 3.9.20\n")
+    assert list(versions.ends(found)) == ["3.11.7"]
+    assert versions.ends({}) == {}

@@ -1,7 +1,7 @@
 """The demo and the tests under each Python that is here and that setup.cfg admits, each in an environment of its own.
 
     python tests/versions.py            all of them, `make demo test`
-    python tests/versions.py --quick    the oldest and the newest, `make quick`
+    python tests/versions.py --quick    the oldest and the newest, `make quick`; .venv's own Python is left to `make test`
 
 Prints a line of counts for each Python, and ends with 1 where one failed. Environments and logs stay below build/.
 """
@@ -81,6 +81,12 @@ def environment(version: str) -> str:
     return f"build/python{version}"
 
 
+def ends(found: dict[str, Path]) -> dict[str, Path]:
+    """The oldest and the newest Python, but for the one of .venv."""
+    versions = dict.fromkeys((*list(found)[:1], *list(found)[-1:]))
+    return {version: found[version] for version in versions if environment(version) != ".venv"}
+
+
 def tried(version: str, python: Path, targets: list[str]) -> bool:
     """Whether make's targets work under a Python; prints its line, and the end of the log where they do not."""
     log = CHECKOUT / "build" / f"python{version}.log"
@@ -106,15 +112,10 @@ def main() -> int:
     if not found:
         print(f"no Python 3.{admitted()} or newer is here")
         return 1
-    chosen = {version: found[version] for version in (min(found, key=order), max(found, key=order))} if quick else found
     targets = ["quick"] if quick else ["demo", "test"]
+    chosen = ends(found) if quick else found
     failed = [version for version, python in chosen.items() if not tried(version, python, targets)]
     return 1 if failed else 0
-
-
-def order(version: str) -> list[int]:
-    """3.9 before 3.10."""
-    return [int(part) for part in version.split(".")]
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class Dream:
     maximised (minus what Lucent minimises), by step. total_stride: of all that the objective reads; 1 where it is not known, and a
     note says so. frames: the picture after every so many steps, where they were asked for, in its final size. interrupted: by Ctrl-C,
     before the last step.
+
+    >>> from featvis.dream import dream
+    >>> dreamt = dream(featvis.load_model("zoo:cifar-k3s2"), "stage2:5", steps=2, octaves=1)
+    >>> dreamt.picture.shape, dreamt.total_stride
+    (torch.Size([3, 32, 32]), 4)
     """
 
     picture: Tensor

@@ -183,6 +183,11 @@ def audit_discriminator(
 
     A sigmoid at the end is left out. A discriminator that mixes the pictures of a batch is given them one by one, and the notes say so.
     Raises FeatvisError where outputs hold NaN, and where GradientEngine does.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 64, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(64 * 256, 1))
+    >>> found = featvis.audit_discriminator(network, {"noise": torch.randn(8, 3, 32, 32)})
+    >>> 0.1 < found.sources["noise"].audit.energy[2].value < 0.4  # .2346 is expected of one such layer
+    True
     """
     model = discriminator if isinstance(discriminator, Model) else Model(discriminator, type(discriminator).__name__)
     first = next(iter(sources.values()))

@@ -92,6 +92,11 @@ def audit_generator(
 
     count: pictures of either. latent: a name in LATENTS. real: (N, C, H, W), of the same size. period: the longest period measured.
     The generator stays as it is. Raises FeatvisError where it makes no pictures, or others than the real ones in size.
+
+    >>> network = nn.Sequential(nn.ConvTranspose2d(8, 6, 8), nn.ConvTranspose2d(6, 3, 3, stride=4), nn.Tanh())
+    >>> found = featvis.audit_generator(network, count=16)
+    >>> found.pictures["trained"].raw.energy[4].value > 0.5  # one pixel in four along each axis is never written
+    True
     """
     network = conditioned(generator, category)
     shape = latent_shape(network)

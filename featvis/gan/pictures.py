@@ -181,6 +181,11 @@ def audit_picture_files(paths: Sequence[Path], period: int = PERIOD, skip_bad: b
     """Measure the checkerboard in picture files, as they are: nothing is resized or cropped to a common size.
 
     period: the longest period, whose divisors are measured too. Raises FeatvisError for a file that is no picture, unless skip_bad.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> found = featvis.audit_picture_files([PHOTOGRAPH])
+    >>> abs(found.raw.energy[8].value) < 0.001
+    True
     """
     meter = PictureMeter(period)
     notes: list[str] = []

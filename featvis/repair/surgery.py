@@ -167,6 +167,11 @@ def operate(
 
     The copy has parameters of its own, with the names, modes and requires_grad of the original's. Raises FeatvisError where nothing
     matched, for a fix that the network already has, for a layer that it cannot serve, and where the output would change its shape.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+    >>> repaired, changes = featvis.operate(network, "even-kernel")
+    >>> changes
+    [Change(layer='0', before='convolution 3 stride 2', after='convolution 4 stride 2', note='')]
     """
     name, fix = _named(fix)
     applied = getattr(module, MARK, ())

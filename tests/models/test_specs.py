@@ -1,80 +1,24 @@
-"""A spec becomes a Model, with weights that are what was asked for, or one line that says how to mend it."""
+"""From a spec to a Model: names, weights, sizes, channels and what is refused."""
 
 import functools
-import json
 import sys
 import types
 import urllib.error
-import zipfile
 
 import pytest
 import torch
-from helpers.networks import fingerprint, plain_gradient
+from helpers.specs import equal, load, refusal
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
-from featvis.gradients.engine import GradientEngine
-from featvis.models.model import Model
 from featvis.models.specs import load_model
 from featvis.models.zoo import ZOO
 
 SMALL = "shufflenet_v2_x0_5"
 """The torchvision network that is made fastest."""
-
-NETS = """
-from __future__ import annotations
-from dataclasses import dataclass
-import torch
-from torch import nn
-from blocks import block
-
-@dataclass
-class Config:
-    width: int = 4
-
-class Net(nn.Module):
-    def __init__(self, channels=3, width=Config().width):
-        super().__init__()
-        self.first, self.norm, self.head = block(channels, width), nn.BatchNorm2d(width), nn.Linear(width, 5)
-
-    def forward(self, images):
-        return self.head(self.norm(self.first(images)).mean((2, 3)))
-
-def lazy():
-    import late
-    return late.make()
-
-def grey(): return Net(1)
-def four(): return Net(4)
-def signals(): return nn.Sequential(nn.Conv1d(2, 3, 3, 2), nn.AdaptiveAvgPool1d(1), nn.Flatten())
-def unshaped(): return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten())
-def flat(): return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
-def needs(width): return Net(width)
-def text(): return "no network"
-def leaves(): raise SystemExit(3)
-def fails(): raise KeyError("width")
-def poisoned():
-    net = Net()
-    net.norm.running_var[0] = float("nan")
-    return net
-instance = Net()
-number = 3
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with a user's file and what it imports."""
-    home = tmp_path / "nets"
-    home.mkdir()
-    (home / "mynets.py").write_text(NETS)
-    (home / "blocks.py").write_text("from torch import nn\ndef block(a, b): return nn.Conv2d(a, b, 3, 2, 1)\n")
-    (home / "late.py").write_text("from torch import nn\ndef make(): return nn.Conv2d(3, 7, 3)\n")
-    monkeypatch.chdir(tmp_path)
-    return home
 
 
 @pytest.fixture
@@ -82,37 +26,6 @@ def picture(tmp_path):
     path = tmp_path / "picture.png"
     Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(path)
     return path
-
-
-def load(spec, **options):
-    """A model on the CPU; torch's generator, sys.path and the loaded user modules must be as before, whatever happens."""
-    state, path = torch.get_rng_state(), list(sys.path)
-    try:
-        model = load_model(spec, **{"device": "cpu", **options})
-    finally:
-        assert torch.equal(torch.get_rng_state(), state)
-        assert sys.path == path
-        assert not {"blocks", "late"} & sys.modules.keys()
-    assert not any(part.training for part in model.module.modules())
-    assert json.loads(json.dumps(model.settings()))["model"] == spec
-    return model
-
-
-def refusal(spec, **options):
-    with pytest.raises(FeatvisError) as caught:
-        load(spec, **options)
-    message = str(caught.value)
-    assert message
-    assert "\n" not in message
-    return message
-
-
-def values(model):
-    return torch.cat([value.double().flatten() for value in model.module.state_dict().values()])
-
-
-def equal(first, second):
-    return torch.equal(values(first), values(second))
 
 
 # Specs
@@ -189,90 +102,6 @@ def test_another_kind_of_network_is_refused(kind):
     )
 
 
-@pytest.mark.parametrize("source", ["nets/mynets.py", "file", "mynets"])
-@pytest.mark.parametrize("name", ["Net", "grey", "four", "lazy", "instance"])
-def test_a_users_networks(folder, source, name, monkeypatch):
-    if source == "mynets":
-        monkeypatch.chdir(folder)
-    source = str(folder / "mynets.py") if source == "file" else source
-
-    def load_it(seed):
-        try:
-            return load_model(f"{source}:{name}", seed=seed, device="cpu")
-        finally:
-            for module in ("mynets", "blocks", "late"):
-                sys.modules.pop(module, None)
-
-    state, path = torch.get_rng_state(), list(sys.path)
-    model = load_it(3)
-    assert equal(model, load_it(3))
-    assert not equal(model, load_it(4))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert sys.path == path
-    assert model.input_size[0] == {"grey": 1, "four": 4}.get(name, 3)
-    assert not model.module.training
-    assert any("no preprocessing is known" in note for note in model.notes)
-    assert model.module(torch.rand(1, *model.input_size)).ndim in (2, 4)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("Nett", "has no 'Nett'; nearest: Net"),
-        ("needs", "raised TypeError"),
-        ("text", "gave str; expected a torch.nn.Module"),
-        ("number", "gave int; expected a torch.nn.Module"),
-        ("fails", "raised KeyError: 'width'; it is called without arguments"),
-        ("leaves", "raised SystemExit"),
-        ("unshaped", "has no shape yet"),
-        ("flat", "has no shape yet"),
-        ("poisoned", "'norm.running_var' of nets/mynets.py:poisoned holds NaN"),
-    ],
-)
-def test_a_users_mistakes(folder, name, said):
-    assert said in refusal("nets/mynets.py:" + name)
-
-
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        ("import missing_thing", "(ModuleNotFoundError: No module named 'missing_thing')"),
-        ("def net(:", "SyntaxError"),
-        ("raise SystemExit('usage: train.py')", "SystemExit: usage: train.py"),
-        ("import blocks; blocks.nothing", "AttributeError"),
-        ("net = 1 / 0", "ZeroDivisionError"),
-    ],
-)
-def test_files_that_cannot_be_imported(folder, source, said):
-    (folder / "bad.py").write_text(source)
-    message = refusal("nets/bad.py:net")
-    assert "'nets/bad.py' cannot be imported" in message
-    assert said in message
-
-
-def test_two_files_of_one_name_have_their_own_neighbours(tmp_path):
-    for number in (1, 2):
-        home = tmp_path / str(number)
-        home.mkdir()
-        (home / "blocks.py").write_text(f"width = {number}\n")
-        (home / "net.py").write_text(
-            "from torch import nn\nimport blocks\ndef net(): return nn.Conv2d(3, blocks.width, 1)"
-        )
-    assert [load(f"{tmp_path}/{n}/net.py:net").module.out_channels for n in (1, 2, 1)] == [1, 2, 1]
-
-
-def test_an_instance_is_not_changed(monkeypatch, tmp_path):
-    """Neither its mode nor, by --weights, its values."""
-    owner = types.ModuleType("owner_of_a_network")
-    owner.network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2)).train()
-    monkeypatch.setitem(sys.modules, owner.__name__, owner)
-    before = fingerprint(owner.network)
-    torch.save({name: value + 1 for name, value in owner.network.state_dict().items()}, tmp_path / "a.pth")
-    model = load("owner_of_a_network:network", weights=str(tmp_path / "a.pth"))
-    assert fingerprint(owner.network) == before
-    assert torch.equal(model.module[0].bias, owner.network[0].bias + 1)
-
-
 # timm, which need not be installed
 
 
@@ -339,85 +168,6 @@ def test_unknown_and_unreachable_timm_networks(timm):
         assert "cannot be downloaded" in message
         assert "Name or service not known" in message or "[Errno -2]" in message
     assert "no weights 'IMAGENET1K_V1' for timm:tiny_net" in refusal("timm:tiny_net", weights="IMAGENET1K_V1")
-
-
-# Exported programs
-
-
-class Eager(nn.Module):
-    """Two strides and a batch norm; the head adapts to any size."""
-
-    def __init__(self, channels=3):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.norm = nn.Conv2d(channels, 6, 3, 2, 1), nn.BatchNorm2d(6)
-        self.second, self.head = nn.Conv2d(6, 8, 3, 2, 1), nn.Linear(8, 5)
-
-    def forward(self, images):
-        features = torch.relu(self.second(torch.relu(self.norm(self.first(images)))))
-        return self.head(features.mean((2, 3)))
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("programs")
-    batch = torch.export.Dim("batch", min=1, max=64)
-    for name, count, dynamic in (("one", 1, None), ("two", 2, None), ("any", 2, ({0: batch},))):
-        program = torch.export.export(Eager().eval(), (torch.rand(count, 3, 24, 32),), dynamic_shapes=dynamic)
-        torch.export.save(program, folder / f"{name}.pt2")
-    signals = nn.Sequential(nn.Conv1d(3, 2, 3), nn.Flatten())
-    torch.export.save(torch.export.export(signals, (torch.rand(1, 3, 8),)), folder / "signals.pt2")
-    return folder
-
-
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-@pytest.mark.parametrize(("name", "count"), [("one", 1), ("one", 3), ("two", 3), ("any", 3)])
-def test_an_exported_program_has_the_gradient_of_its_network(exported, name, count):
-    model = load(str(exported / f"{name}.pt2"))
-    assert (model.input_size, model.weights, model.resize) == ((3, 24, 32), "exported", 24)
-    images = torch.randn(count, 3, 24, 32, generator=torch.Generator().manual_seed(1))
-    reference = plain_gradient(Eager().eval(), images)
-    engine = GradientEngine(model, prepare=False)
-    gradient = engine(images)
-    assert torch.allclose(gradient, reference, rtol=1e-4, atol=1e-6)
-    # A planted fault: another class has another gradient.
-    assert not torch.allclose(gradient, plain_gradient(Eager().eval(), images, 1), rtol=1e-4, atol=1e-6)
-    assert engine.total_stride == 4
-
-
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-def test_an_exported_program_with_several_outputs(tmp_path):
-    class Several(Eager):
-        def forward(self, images):
-            return {"aux": images.mean((1, 2, 3)), "out": super().forward(images)}
-
-    torch.export.save(torch.export.export(Several().eval(), (torch.rand(1, 3, 24, 32),)), tmp_path / "several.pt2")
-    images = torch.rand(2, 3, 24, 32)
-    assert torch.allclose(load(str(tmp_path / "several.pt2")).module(images), Eager().eval()(images), atol=1e-5)
-
-
-def test_an_operation_that_is_not_known_is_one_line(exported, tmp_path, caplog):
-    """Torch writes a traceback into its log, of which only the cause is kept."""
-    with zipfile.ZipFile(exported / "one.pt2") as old, zipfile.ZipFile(tmp_path / "odd.pt2", "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name.endswith("model.json"):
-                content = content.replace(b"torch.ops.aten.relu.default", b"torch.ops.mine.relu.default")
-            new.writestr(name, content)
-    message = refusal(str(tmp_path / "odd.pt2"))
-    assert "cannot be loaded" in message
-    assert "torch.ops.mine.relu.default" in message
-    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
-
-
-def test_exported_programs_that_cannot_be_used(exported, tmp_path):
-    assert "carries its own weights" in refusal(str(exported / "one.pt2"), weights="none")
-    assert "expected one of (B, C, H, W)" in refusal(str(exported / "signals.pt2"))
-    (tmp_path / "text.pt2").write_text("not a program")
-    assert "not an exported program" in refusal(str(tmp_path / "text.pt2"))
-    whole = (exported / "one.pt2").read_bytes()
-    (tmp_path / "half.pt2").write_bytes(whole[: len(whole) // 2])
-    assert "damaged" in refusal(str(tmp_path / "half.pt2"))
 
 
 # Weights
@@ -574,16 +324,3 @@ def test_channels(folder, channels, picture):
     else:
         with pytest.raises(FeatvisError, match=r"this one takes 4; give \.npy files"):
             inferred.load(picture)
-
-
-def test_a_model_knows_its_device_and_settings():
-    model = Model(nn.Identity(), "mine")
-    assert model.device == torch.device("cpu")
-    assert model.settings()["mean"] == [0.0]
-
-
-@pytest.mark.parametrize("size", [(48, 80), (80, 48), (64, 64)])
-def test_a_crop_of_another_shape_is_filled_with_picture(size, tmp_path):
-    Image.new("RGB", (64, 48), "white").save(tmp_path / "white.png")
-    model = load_model("zoo:cifar-k3s2", size=size, device="cpu")
-    assert bool((model.load(tmp_path / "white.png")[1] == 1).all())
