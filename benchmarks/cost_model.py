@@ -12,7 +12,7 @@ import json
 import math
 from pathlib import Path
 
-from experiments.tables import DOCS, markdown_table, put_table
+from experiments.shared.tables import DOCS, markdown_table, put_table
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 PICTURES, GPUS = 1_000_000, 64

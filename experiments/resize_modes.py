@@ -11,22 +11,11 @@ from __future__ import annotations
 
 import torch
 from matplotlib.figure import Figure
+from shared import gans
 from shared.archive import read_split
 from shared.averages import mean_of
 from shared.command_line import archive_argument
 from shared.figures import BLUE, GREY, RED, open_box
-from shared.gans import (
-    CONTROLS,
-    MEASURED_SAMPLES,
-    PERIOD,
-    TRAINING,
-    distance,
-    judge_of,
-    pictures_of,
-    real_pictures,
-    shipped_generators,
-    trained_generator,
-)
 from shared.tables import RESULTS, STUDIES, estimate_in, markdown_table, put_table, read_rows, row_of, write_rows
 
 from featvis.gan import PictureAudit, fine_detail, measure_pictures, power_beside
@@ -78,7 +67,7 @@ def of_pictures(audit: PictureAudit) -> dict[str, Estimate]:
         "E of exactly 4": detail.exact_periods[4],
         "S(2)": detail.signed_comb[2],
         "S(4)": detail.signed_comb[4],
-        "largest_control": max(detail.controls[period] for period in CONTROLS),
+        "largest_control": max(detail.controls[period] for period in gans.CONTROLS),
         "high_frequency_share": audit.raw.high_frequency_share,
         "fine_detail": Estimate(fine_detail(audit), None),
     }
@@ -148,14 +137,14 @@ def figure_of(log: list[dict[str, str]], audits: dict[str, PictureAudit], real: 
 def main() -> None:
     archive = archive_argument(__doc__)
     torch.set_num_threads(1)
-    judge = judge_of(read_split(archive, "test")[0])
-    real = measure_pictures(real_pictures(archive), PERIOD)
-    log, audits, rows = read_rows(TRAINING), {}, rows_of(REAL, of_pictures(real))
-    shipped = shipped_generators()
+    judge = gans.judge_of(read_split(archive, "test")[0])
+    real = measure_pictures(gans.real_pictures(archive), gans.PERIOD)
+    log, audits, rows = read_rows(gans.TRAINING), {}, rows_of(REAL, of_pictures(real))
+    shipped = gans.shipped_generators()
     for name in sorted(shipped, key=lambda name: list(COLOURS).index(name) if name in COLOURS else len(COLOURS)):
-        generator = trained_generator(name, shipped[name])
-        audits[name] = measure_pictures(pictures_of(generator, MEASURED_SAMPLES), PERIOD)
-        found = {"distance": mean_of([distance(judge, generator, seed) for seed in range(DRAWS)])}
+        generator = gans.trained_generator(name, shipped[name])
+        audits[name] = measure_pictures(gans.pictures_of(generator, gans.MEASURED_SAMPLES), gans.PERIOD)
+        found = {"distance": mean_of([gans.distance(judge, generator, seed) for seed in range(DRAWS)])}
         if len(seeds := distances_of_seeds(log, name)) > 1:
             found["over_seeds"] = mean_of(seeds)
         rows += rows_of(name, found | of_training(log, name) | of_pictures(audits[name]))

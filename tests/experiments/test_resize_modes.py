@@ -12,6 +12,6 @@ def test_a_quantity_of_no_generator_has_no_column():
     assert lines == [
         "| generator | E(2) |",
         "| --- | --- |",
-        "| nearest | 0.2000 |",
-        "| CIFAR-10 | 0.1000 ± 0.0100 |",
+        "| nearest | 0.2 |",
+        "| CIFAR-10 | 0.100 ± 0.010 |",
     ]
