@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from featvis.audit.request import Request
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.files import write_text
@@ -57,10 +58,10 @@ def main() -> None:
     for method, compensation in ROWS:
         attribution = attribution_named(method, compensation)
         if attribution.lacks_profile:
-            raw = audit_pictures(model, calibration, attribution=attribution_named(method))
+            raw = audit_pictures(model, calibration, Request(attribution=attribution_named(method)))
             attribution = attribution.with_profile(expected_profile(raw.profile, raw.exact_periods))
         started = time.perf_counter()
-        result = audit_pictures(model, measured, attribution=attribution)
+        result = audit_pictures(model, measured, Request(attribution=attribution))
         seconds = time.perf_counter() - started
         estimates = [result.energy[period] for period in PERIODS]
         numbers = [f"{value:.6f}" for estimate in (*estimates, result.controls[3]) for value in known(estimate)]

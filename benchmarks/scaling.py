@@ -28,6 +28,7 @@ from timing import median_seconds, peak_mib, surroundings, write_result
 from torch import nn
 
 from featvis.audit.record import Audit
+from featvis.audit.request import Request, Running
 from featvis.audit.run import audit_pictures
 from featvis.data.pictures import find_pictures
 from featvis.gradients.engine import GradientEngine
@@ -134,7 +135,7 @@ def throughput(model: Model, folder: Path) -> dict[str, Any]:
     contestants: dict[str, Callable[[], object]] = {"bound": bound}
     for workers in (0, 1, 2):
         contestants[f"audit, {workers} workers"] = lambda workers=workers: audit_pictures(
-            model, paths, batch_size=None, workers=workers
+            model, paths, Request(batch_size=None), Running(workers=workers)
         )
     times = median_seconds(contestants, ROUNDS)
     ratios = {name: seconds / times["bound"] for name, seconds in times.items()}

@@ -1,4 +1,4 @@
-"""torchvision where its compiled operators do not load.
+"""What is installed: versions for records, and torchvision where its compiled operators do not load.
 
 torchvision's wheels expect the CUDA build of torch. Beside a CPU build its operators stay undeclared and `import torchvision`
 stops at the first module that annotates one. No classification model needs them: declaring their schemas is enough.
@@ -7,7 +7,9 @@ stops at the first module that annotates one. No classification model needs them
 from __future__ import annotations
 
 import importlib
+import platform
 import sys
+from importlib.metadata import version
 from types import ModuleType
 
 import torch
@@ -46,3 +48,8 @@ def import_torchvision() -> ModuleType:
         library.define(operator + _BOX_SUPPRESSION)
     _declared.append(library)
     return import_torchvision()
+
+
+def versions() -> dict[str, str]:
+    """What measured, for records."""
+    return {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()}

@@ -239,7 +239,12 @@ def test_planted_parameters_are_counted(name, source, found):
     assert crowded({name: source}) == found
 
 
-ACROSS = {"audit": "monitor", "commands": "faults pages view_networks", "plots": "figures", "report": "browser pages"}
+ACROSS = {
+    "audit": "monitor",
+    "commands": "faults once pages view_networks",
+    "plots": "figures",
+    "report": "browser pages",
+}
 """Tests of a room that are about more than one of its modules."""
 
 

@@ -8,11 +8,11 @@ import featvis
 NAMES = """
 Audit BlurPool1d BlurPool2d Change CheckerboardEnergy Comparison CycleSpinning Dream Energies Equalise Estimate FIXES
 Faithfulness FeatvisError Fix GradientEngine InputXGradient IntegratedGradients Jitter L2Pool1d L2Pool2d Laplacian
-LowPass MaxBlurPool1d MaxBlurPool2d Model ResizeConv1d ResizeConv2d SmoothGrad SmoothHold1d SmoothHold2d
-SmoothingDeconv1d SmoothingDeconv2d SubPixelConv1d SubPixelConv2d UnshuffleConv1d UnshuffleConv2d Vanilla Variant ZOO
-__version__ audit_discriminator audit_generator audit_picture_files audit_pictures checkerboard_energy
-compare_upsampling compare_variants find_culprits find_pictures icnr_ input_gradient load_model operate
-parse_objective phase_profile
+LowPass MaxBlurPool1d MaxBlurPool2d Model Request ResizeConv1d ResizeConv2d Running SmoothGrad SmoothHold1d
+SmoothHold2d SmoothingDeconv1d SmoothingDeconv2d SubPixelConv1d SubPixelConv2d UnshuffleConv1d UnshuffleConv2d Vanilla
+Variant Watching ZOO __version__ audit_discriminator audit_generator audit_picture_files audit_pictures
+checkerboard_energy compare_upsampling compare_variants find_culprits find_pictures icnr_ input_gradient load_model
+operate parse_objective phase_profile
 """
 """A name that goes away is deprecated first: see docs/stability.md."""
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featvis.audit.loading import Loader
+from featvis.audit.batches import Batch, Loader, Remembered, measured
+from featvis.audit.memory import Halving
 from featvis.audit.record import Audit, Culprit
+from featvis.audit.request import USUAL, Request
 from featvis.errors import FeatvisError
+from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.phases import fold, laid_out
-from featvis.measure.sums import EnergySums
+from featvis.measure.sums import Energies, EnergySums
 from featvis.models.model import Model
 from featvis.predict.prediction import predict
 from featvis.tracing.prepared import Handles
 from featvis.tracing.trace import LayerRow
-
-Batches = Iterable[tuple[Tensor, list[int], list[str]]]
-"""Prepared pictures (B, C, H, W) with their numbers and names, batch after batch, as often as they are asked for."""
 
 EMPTY = 0.01
 """A phase with less than this share of the mean energy cannot be divided even; its neighbours are spread over it."""
@@ -30,86 +31,125 @@ EMPTY = 0.01
 
 def find_culprits(
     model: Model,
-    pictures: Sequence[Path] | Batches,
+    pictures: Sequence[Path] | Iterable[Batch],
     baseline: Audit,
     progress: Callable[[int], None] = lambda done: None,
+    request: Request | None = None,
 ) -> tuple[tuple[Culprit, ...], tuple[str, ...]]:
     """The layers that change the resolution, by the energy that goes when their backward pass alone is made even; and notes.
 
-    pictures: files, or prepared batches. baseline: the audit of the plain gradient of this model at these pictures. The forward pass is
-    the same in every repetition; the gradient that a layer sends to its input is divided by the root of its own phase profile, channel
-    by channel, measured at the same pictures, or spread over its stride where whole phases are empty. progress is called with the
-    batches done, of two passes.
+    pictures: files, or batches that can be gone through twice. baseline: the audit of the plain gradient of this model at these pictures.
+    request: what it measured, by default what it records. The forward pass is the same in every repetition; the gradient that a layer
+    sends to its input is divided by the root of its own phase profile, channel by channel, measured at the same pictures, or spread
+    over its stride where whole phases are empty. progress is called with the pictures done, twice through them.
+    `audit_pictures` with Request(culprits=True) finds them beside the audit, from one reading of the files.
 
-    Raises FeatvisError where the baseline is of another method or compensation.
+    Raises FeatvisError where the baseline is of another method or compensation, or does not record its score.
     """
-    settings = baseline.settings
-    if (settings["method"], settings["compensation"]) != ("vanilla", "none"):
-        raise FeatvisError("culprits are found in the plain gradient; leave --method and --compensate out")
-    loader = (
-        Loader(model, pictures, settings["batch_size"], skip_bad=True) if isinstance(pictures, Sequence) else pictures
-    )
-    engine = GradientEngine(model, settings["score"], settings["seed"])
-    watchers: dict[str, _Watcher] = {}
-    handles: list[Handles] = []
-    done = 0
-    for images, numbers, _ in loader:
-        if not watchers:
-            engine(images[:1], numbers[:1])
-            rows = [row for row in engine.resolution_layers if not row.type.startswith("(")]
-            watchers = {row.name: _Watcher(row, images.ndim - 2) for row in rows}
-            handles = [engine.observe(name, watcher) for name, watcher in watchers.items()]
-        for watcher in watchers.values():
+    # A request for culprits is one of the plain gradient.
+    request = replace(request or Request.recorded(baseline.settings), culprits=True)
+    batches: Iterable[Batch]
+    passed: Iterable[Batch]
+    if isinstance(pictures, Sequence):
+        loader = Loader(model, pictures, request.batch_size or USUAL, skip_bad=True)
+        remembered = Remembered(loader)
+        batches, passed = remembered, remembered.keeping(loader)
+    else:
+        batches = passed = pictures
+    engine = GradientEngine(model, request.score, request.seed)
+    suspects = Suspects(engine)
+    for _ in measured(engine, passed, suspects.gradients):
+        progress(suspects.seen)
+    culprits, notes = suspects.culprits(model, batches, baseline, progress)
+    return culprits, (*notes, *(batches.notes() if isinstance(batches, Remembered) else ()))
+
+
+class Suspects:
+    """The layers that change the resolution, watched while gradients are taken, and then made even in turn.
+
+    engine: of the score. halving: how batches are split where memory runs out. seen: pictures so far.
+    """
+
+    def __init__(self, engine: GradientEngine, halving: Halving | None = None) -> None:
+        self.engine, self.halving = engine, halving or Halving()
+        self.watchers: dict[str, _Watcher] = {}
+        self.handles: list[Handles] = []
+        self.seen = 0
+
+    def gradients(self, images: Tensor, numbers: list[int]) -> Tensor:
+        """The plain gradients of a batch, while what each layer sends back is measured."""
+        if not self.watchers:
+            self.engine.admitted(images, Draws(self.engine.seed, numbers))
+            self.watchers = {row.name: _Watcher(row, images.ndim - 2) for row in self._rows(named=True)}
+            self.handles = [self.engine.observe(name, watcher) for name, watcher in self.watchers.items()]
+        for watcher in self.watchers.values():
             watcher.numbers = numbers
-        engine(images, numbers)
-        progress(done := done + 1)
+        gradients = self.engine(images, numbers)
+        self.seen += len(numbers)
+        return gradients
 
-    treatments = {name: watcher.evening() for name, watcher in watchers.items()}
-    evened = {name: EnergySums(baseline.total_stride) for name in watchers}
-    for handle in handles:
-        handle.remove()
-    for images, numbers, _ in loader:
-        for name, metric in evened.items():
-            handle = engine.treat(name, treatments[name])
-            metric.update(engine(images, numbers), numbers)
+    def culprits(
+        self,
+        model: Model,
+        batches: Iterable[Batch],
+        baseline: Audit,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> tuple[tuple[Culprit, ...], tuple[str, ...]]:
+        """The layers, the strongest first, and notes. batches: those that were watched. baseline: their audit."""
+        for handle in self.handles:
             handle.remove()
-        progress(done := done + 1)
+        evened = self._evened(batches, baseline.total_stride, progress)
+        injected = _injected(model, self.engine)
+        found = (_culprit(watcher, evened[name], baseline, injected) for name, watcher in self.watchers.items())
+        outside = sorted({row.name or "the network itself" for row in self._rows(named=False)})
+        notes = (f"strides outside any layer cannot be made even: in {', '.join(outside)}",) if outside else ()
+        return tuple(sorted(found, key=lambda culprit: -culprit.share)), notes
 
-    injected = _injected(model, engine)
+    def _rows(self, named: bool) -> list[LayerRow]:
+        """The layers with a stride that have a name of their own, or those functions that have none."""
+        return [row for row in self.engine.resolution_layers if row.type.startswith("(") is not named]
+
+    def _evened(
+        self, batches: Iterable[Batch], total_stride: int, progress: Callable[[int], None]
+    ) -> dict[str, Energies]:
+        """The energies at the pixels with each layer's backward pass alone made even."""
+        treatments = {name: watcher.evening() for name, watcher in self.watchers.items()}
+        metrics = {name: EnergySums(total_stride) for name in treatments}
+        done = self.seen
+        for batch in batches if metrics else ():
+            for name, metric in metrics.items():
+                handle = self.engine.treat(name, treatments[name])
+                metric.update(self.halving(self.engine, batch.images, batch.numbers), batch.numbers)
+                handle.remove()
+            progress(done := done + len(batch.numbers))
+        return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def _culprit(watcher: _Watcher, left: Energies, baseline: Audit, injected: Mapping[str, float]) -> Culprit:
+    row = watcher.row
+    assert row.total_stride is not None
     whole = baseline.energy[baseline.total_stride].value
-    culprits = []
-    for name, watcher in watchers.items():
-        row = watcher.row
-        left = evened[name].compute()
-        assert row.total_stride is not None
-        culprits.append(
-            Culprit(
-                layer=name,
-                type=row.type,
-                kernel=row.kernel,
-                stride=row.stride,
-                remainder=tuple(kernel % stride for kernel, stride in zip(row.kernel, row.stride, strict=True)),
-                period=math.lcm(*(stride.numerator for stride in row.total_stride)),
-                injected=injected.get(name),
-                measured=watcher.metric.compute().energy[math.lcm(*row.stride)],
-                left=left.energy,
-                shares={
-                    period: (estimate.value - left.exact_periods[period].value) / whole
-                    for period, estimate in baseline.exact_periods.items()
-                },
-            )
-        )
-    functional = sorted(
-        {row.name or "the network itself" for row in engine.resolution_layers if row.type.startswith("(")}
+    return Culprit(
+        layer=row.name,
+        type=row.type,
+        kernel=row.kernel,
+        stride=row.stride,
+        remainder=tuple(kernel % stride for kernel, stride in zip(row.kernel, row.stride, strict=True)),
+        period=math.lcm(*(stride.numerator for stride in row.total_stride)),
+        injected=injected.get(row.name),
+        measured=watcher.metric.compute().energy[math.lcm(*row.stride)],
+        left=left.energy,
+        shares={
+            period: (estimate.value - left.exact_periods[period].value) / whole
+            for period, estimate in baseline.exact_periods.items()
+        },
     )
-    notes = (f"strides outside any layer cannot be made even: in {', '.join(functional)}",) if functional else ()
-    return tuple(sorted(culprits, key=lambda culprit: -culprit.share)), notes
 
 
 def _injected(model: Model, engine: GradientEngine) -> dict[str, float]:
     """Each layer's own energy, predicted from its kernel and weights; empty where the network has an operator without a rule."""
     try:
-        prediction = predict(model.module, model.input_size, layer=engine.score.layer)
+        prediction = predict(model.module, model.input_size, layer=engine.score.layer, record=engine.record)
     except FeatvisError:
         return {}
     return {layer.name: layer.injected for layer in prediction.layers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from featvis.audit.batches import Stack, measured
 from featvis.audit.drift import Drift, OutputDrift
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
@@ -23,7 +25,7 @@ from featvis.repair.saved import save_fixed
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.refusals import refusals
-from featvis.tracing.trace import trace
+from featvis.tracing.trace import Trace, trace
 
 BATCH = 8
 """Inputs at a time."""
@@ -122,23 +124,27 @@ def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) ->
     names: keys of FIXES. images: prepared input, (B, C, H, W): fixes calibrate on it, and outputs are compared at it. Raises
     FeatvisError where `operate` does, and for a name given twice.
     """
+    engine = GradientEngine(model.module, "seeds", seed, prepare=False)
+    # Whatever reads the network reads this one trace of it.
+    record = _traced(engine, images)
     fixed, changes = model.module, {}
-    for name in names:
-        fixed, found = operate(fixed, name, images, seed)
+    for number, name in enumerate(names):
+        fixed, found = operate(fixed, name, images, seed, record if number == 0 else None)
         changes[name] = tuple(found)
     plain, twin = copy_module(model.module), copy_module(fixed)
     drift = OutputDrift()
     outputs: tuple[list[Tensor], list[Tensor]] = ([], [])
     with torch.no_grad(), refusals(images):
-        for batch in images.split(BATCH):
-            given = [output_tensor(network(batch)) for network in (plain, twin)]
+        for batch in Stack(images, BATCH):
+            given = [output_tensor(network(batch.images)) for network in (plain, twin)]
             drift.update(given[1], given[0])
             for kept, output in zip(outputs, given, strict=True):
                 kept.append(output)
-    measures = [_measured(model.module, fixed, images, seed)]
+    engines = [engine, GradientEngine(fixed, "seeds", seed, prepare=False)]
+    measures = [_measured(engines, images)]
     if any(FIXES[name].kind != "backward" for name in names):
-        measures.append(_predicted(model.module, fixed, tuple(images.shape[1:])))
-    period = _output_period(model.module, images)
+        measures.append(_predicted(engines, images))
+    period = _output_period(record, images.ndim)
     if period > 1:
         measures.append(_of_outputs(torch.cat(outputs[0]), torch.cat(outputs[1]), period))
     return Repair(replace(model, module=fixed), changes, drift.drift(), tuple(measures), tuple(images.shape))
@@ -171,7 +177,14 @@ def judge(fixed: nn.Module, before: float, after: float, error: float = 0.0) -> 
     return "raised" if after * LOWER > before and change >= 2 * error else "not lowered", reason
 
 
-def _predicted(module: nn.Module, fixed: nn.Module, shape: tuple[int, ...]) -> Measure:
+def _traced(engine: GradientEngine, images: Tensor) -> Trace:
+    """The trace of an engine's network; also where it gives no gradient."""
+    with contextlib.suppress(FeatvisError):
+        engine(images[:1], [0])
+    return engine.record or trace(engine.module, images[:1])
+
+
+def _predicted(engines: Sequence[GradientEngine], images: Tensor) -> Measure:
     """What squared weights lead one to expect of the input gradient.
 
     It is blind to fixes of the backward pass, and where a fixed filter follows trained weights, whose neighbours are alike, it errs: the
@@ -179,7 +192,8 @@ def _predicted(module: nn.Module, fixed: nn.Module, shape: tuple[int, ...]) -> M
     """
     what = "expected energy of the input gradient"
     try:
-        before, after = (predict(network, shape).energy for network in (module, fixed))
+        shape = tuple(images.shape[1:])
+        before, after = (predict(engine.module, shape, record=engine.record).energy for engine in engines)
     except FeatvisError as error:
         return Measure("expected", "gradient", what, reason=str(error))
     after = {period: after.get(period, 0.0) for period in before}
@@ -188,10 +202,9 @@ def _predicted(module: nn.Module, fixed: nn.Module, shape: tuple[int, ...]) -> M
     return Measure("expected", "gradient", what, exact[0], exact[1], exact[2])
 
 
-def _measured(module: nn.Module, fixed: nn.Module, images: Tensor, seed: int) -> Measure:
+def _measured(engines: Sequence[GradientEngine], images: Tensor) -> Measure:
     what = f"measured energy of the input gradient, random signs on the outputs, {len(images)} inputs"
     try:
-        engines = [GradientEngine(network, "seeds", seed, prepare=False) for network in (module, fixed)]
         return _compared("gradient", what, *_gradient_energies(engines, images))
     except FeatvisError as error:
         return Measure("measured", "gradient", what, reason=str(error))
@@ -206,13 +219,13 @@ def measured_energy(module: nn.Module, images: Tensor, seed: int = 0) -> dict[in
 def _gradient_energies(engines: Sequence[GradientEngine], images: Tensor) -> list[EnergySums]:
     """The energies of each engine's gradients at the images, at periods that all have in common."""
     metrics: list[EnergySums] = []
-    for numbers in torch.arange(len(images)).split(BATCH):
-        gradients = [engine(images[numbers], numbers.tolist()) for engine in engines]
+    batches = Stack(images, BATCH, "input")
+    for found in zip(*(measured(engine, batches) for engine in engines), strict=True):
         if not metrics:
             period = math.lcm(*(engine.total_stride for engine in engines))
             metrics = [EnergySums(period, images.ndim - 2) for _ in engines]
-        for metric, gradient in zip(metrics, gradients, strict=True):
-            metric.update(gradient, numbers.tolist())
+        for metric, batch in zip(metrics, found, strict=True):
+            metric.update(batch.gradients, batch.numbers)
     return metrics
 
 
@@ -221,11 +234,10 @@ def _compared(subject: str, what: str, before: EnergySums, after: EnergySums) ->
     return Measure("measured", subject, what, *energies, after.difference(before))
 
 
-def _output_period(module: nn.Module, images: Tensor) -> int:
+def _output_period(record: Trace, axes: int) -> int:
     """The period in its own pixels that layers inside can leave in an output that is a map, 1 for any other output."""
-    record = trace(module, images[:1])
     grid = None if record.output is None else record.grids[record.output]
-    if grid is None or grid.dimensions is None or len(record.shapes[record.output or 0]) != images.ndim:
+    if grid is None or grid.dimensions is None or len(record.shapes[record.output or 0]) != axes:
         return 1
     strides = [
         inner / outer

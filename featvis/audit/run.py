@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from featvis.audit.batches import Loader, Remembered, measured, none_read
+from featvis.audit.culprits import Suspects, find_culprits
 from featvis.audit.distributed import Group
-from featvis.audit.loading import Loader
 from featvis.audit.memory import ENOUGH, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
-from featvis.audit.record import Audit, check_gradients
+from featvis.audit.record import Audit
+from featvis.audit.request import AT_ONCE, TOP, UNWATCHED, Request, Running, Watching
 from featvis.audit.resume import Kept, State, pictures_hash
+from featvis.compat import versions
 from featvis.errors import FeatvisError
-from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.sums import Energies
 from featvis.models.model import Model
 from featvis.tracing.hashes import weights_hash
 
@@ -26,86 +26,62 @@ from featvis.tracing.hashes import weights_hash
 def audit_pictures(
     model: Model,
     paths: Sequence[Path],
-    score: str = "top",
-    attribution: Attribution = PLAIN,
-    batch_size: int | None = 8,
-    seed: int = 0,
-    skip_bad: bool = False,
-    *,
-    workers: int = 0,
-    until_error: float | None = None,
-    folder: str | Path | None = None,
-    save_every: int = 50,
-    resume: bool = False,
-    group: Group | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-    watch: Callable[[Energies], None] = lambda energies: None,
-    stop: Callable[[], bool] = lambda: False,
+    request: Request = TOP,
+    running: Running = AT_ONCE,
+    watching: Watching = UNWATCHED,
 ) -> Audit:
     """Measure the checkerboard in a model's gradients at pictures, in one pass and constant memory.
 
-    paths: picture files, as `find_pictures` gives them. attribution: what is made of the gradients. batch_size: None for what fits into
-    memory. workers: processes that read pictures ahead. until_error: stop once the standard error of E(total stride) is this small. folder:
-    where what is done is kept, every save_every batches; resume: go on with what is kept there. group: the processes that share the
-    pictures, all of which return the same Audit. progress is called with the pictures done so far, watch with the energies of this
-    process every ten batches, stop after each batch: where it says so the run ends, with what is done kept.
+    paths: picture files, as `find_pictures` gives them. request: what is measured, such as Request(score="seeds"). running: how, which
+    changes no number. watching: who looks on.
 
-    Raises FeatvisError for a bad picture (unless skip_bad: counted and said), a score that gives no gradient, a folder with the audit of
-    another run, where it was stopped, and where GradientEngine does.
+    Raises FeatvisError for a bad picture (unless the request skips them: counted and said), a score that gives no gradient, a folder with
+    the audit of another run, where it was stopped, and where GradientEngine does.
     """
-    if batch_size is not None and batch_size < 1:
-        raise FeatvisError(f"a batch size of {batch_size}; give at least 1")
-    group = group or Group()
+    group = running.group
     if group.size > len(paths):
         raise FeatvisError(f"{group.size} processes for {len(paths)} pictures; start at most one for each picture")
-    settings = {
-        **model.settings(),
-        "weights_hash": weights_hash(model.module),
-        "score": score,
-        **attribution.settings(),
-        "seed": seed,
-        "skip_bad": skip_bad,
-    }
-    engine = GradientEngine(model, score, seed)
-    batch_size = batch_size or _fitting_batch(engine, model, group)
+    if request.culprits and group.size > 1:
+        raise FeatvisError("--culprits runs in one process; leave it out under torchrun")
+    settings = {**model.settings(), "weights_hash": weights_hash(model.module), **request.settings()}
+    engine = GradientEngine(model, request.score, request.seed)
+    batch_size = request.batch_size or _fitting_batch(engine, model, group)
     # A look at each of a million files is owed only to what is kept.
-    belonging = settings if folder is None else {**settings, "pictures": pictures_hash(paths)}
-    kept = Kept(None if folder is None else Path(folder), belonging, len(paths), group)
-    state, left = kept.open(resume)
-    loader = Loader(model, paths, batch_size, skip_bad, workers, group.share(left))
-    halving = Halving()
-
-    def attribute(images: Tensor, numbers: list[int]) -> Tensor:
-        return attribution(engine, images, numbers)
-
+    belonging = settings if running.folder is None else {**settings, "pictures": pictures_hash(paths)}
+    kept = Kept(None if running.folder is None else Path(running.folder), belonging, len(paths), group)
+    state, left = kept.open(running.resume)
+    loader = Loader(model, paths, batch_size, request.skip_bad, running.workers, group.share(left))
     rounds = -(-len(left) // (batch_size * group.size))
     started = len(paths) - len(left)
-    for number, (images, numbers, names) in enumerate(loader.rounds(rounds), start=1):
-        if numbers:
-            gradients = halving(attribute, images, numbers)
-            check_gradients(gradients, names, score)
-            state.metric_of(engine.total_stride).update(gradients, numbers)
+    halving, remembered = Halving(), Remembered(loader)
+    suspects = Suspects(engine, halving) if request.culprits else None
+    batches = loader.rounds(rounds) if suspects is None else remembered.keeping(loader.rounds(rounds))
+    take = partial(request.attribution, engine) if suspects is None else suspects.gradients
+    for number, batch in enumerate(measured(engine, batches, partial(halving, take)), start=1):
+        if batch.numbers:
+            state.metric_of(engine.total_stride).update(batch.gradients, batch.numbers)
+            watching.seen(str(request.attribution), batch, engine.total_stride)
         state.take(loader.tried, loader.skipped, loader.notes)
-        progress(min(started + number * batch_size * group.size, len(paths)))
-        if stop():
+        watching.progress(min(started + number * batch_size * group.size, len(paths)))
+        if watching.stop():
             kept.save(state)
             raise FeatvisError(f"stopped after {int(state.done.sum())} of {len(paths)} pictures; {kept.told()}")
-        if number % save_every == 0:
+        if number % running.save_every == 0:
             kept.save(state)
         if number % CHECK_EVERY == 0 and state.metric is not None:
-            watch(state.metric.compute())
-        if until_error is not None and number % CHECK_EVERY == 0 and _is_exact(kept.merged(state), until_error):
+            watching.energies(state.metric.compute())
+        error = running.until_error
+        if error is not None and number % CHECK_EVERY == 0 and _is_exact(kept.merged(state), error):
             break
     kept.save(state)
     whole = kept.merged(state)
     if whole.metric is None:
-        first = whole.skipped[0] if whole.skipped else "none was given"
-        raise FeatvisError(f"none of {len(paths)} pictures could be read; the first: {first}")
+        raise none_read(whole.skipped, len(paths))
     energies = whole.metric.compute()
-    if until_error is not None and (missing := len(whole.left())):
-        whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {until_error:g}")
+    if running.until_error is not None and (missing := len(whole.left())):
+        whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {running.until_error:g}")
     kept.close()
-    return Audit.of(
+    audit = Audit.of(
         energies,
         skipped=tuple(whole.skipped),
         notes=tuple(dict.fromkeys((*model.notes, *engine.notes, *halving.notes, *whole.notes))),
@@ -114,13 +90,26 @@ def audit_pictures(
             "batch_size": batch_size,
             "prepared": engine.prepared,
             "processes": group.size,
-            "versions": {
-                "featvis": version("featvis"),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(),
         },
     )
+    if suspects is None:
+        return audit
+
+    def progress(done: int) -> None:
+        watching.progress(done)
+        if watching.stop():
+            raise FeatvisError(
+                "stopped while the culprits were looked for; the audit is done: leave --culprits out to have it alone"
+            )
+
+    if started:
+        # What an earlier run measured was not watched.
+        culprits, notes = find_culprits(model, paths, audit, progress, request)
+    else:
+        culprits, notes = suspects.culprits(model, remembered, audit, progress)
+        notes += remembered.notes()
+    return replace(audit, culprits=culprits, notes=(*audit.notes, *notes))
 
 
 CHECK_EVERY = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from featvis.audit.batches import Stack, measured
 from featvis.audit.gate import exceeded
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
@@ -43,12 +44,10 @@ def assert_no_checkerboard(
         images = torch.randn(PICTURES, *model.input_size, generator=generator)
     engine = GradientEngine(model, score, seed)
     metric: EnergySums | None = None
-    for numbers in torch.arange(len(images)).split(batch_size):
-        gradients = engine(images[numbers], numbers.tolist())
+    for batch in measured(engine, Stack(images, batch_size)):
         metric = metric or EnergySums(engine.total_stride, dims=images.ndim - 2)
-        metric.update(gradients, numbers.tolist())
-    if metric is None:
-        raise FeatvisError("no images were given; expected (N, C, H, W) with N at least 4")
+        metric.update(batch.gradients, batch.numbers)
+    assert metric is not None
     energies = metric.compute()
     if exceeded(energies, above):
         periods = ", ".join(named(*pair) for pair in energies.energy.items())

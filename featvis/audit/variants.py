@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import platform
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
+from featvis.audit.batches import Batch, Loader, Measured, measured, none_read
 from featvis.audit.comparison import Comparison, Row
 from featvis.audit.costs import peak_memory, timed
 from featvis.audit.drift import Moments, OutputDrift, classes_of, random_crops, shift_consistency
-from featvis.audit.loading import Loader
-from featvis.audit.record import Audit, check_gradients
+from featvis.audit.record import Audit
+from featvis.audit.request import TOP, UNWATCHED, Request, Watching
+from featvis.compat import versions
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
@@ -44,8 +44,6 @@ TIMED = 3
 
 SAME = ("input_size", "resize", "interpolation", "mean", "std", "device")
 """Settings of models that must be the same in all variants."""
-
-Watch = Callable[[str, Tensor, Tensor, int], None]
 
 
 @dataclass(frozen=True)
@@ -95,67 +93,58 @@ def fixed_variants(
 def compare_variants(
     variants: Mapping[str, Model | Variant],
     paths: Sequence[Path],
-    score: str = "top",
-    batch_size: int = 8,
-    seed: int = 0,
-    skip_bad: bool = False,
+    request: Request = TOP,
     classes: Sequence[int | None] | None = None,
     crops: int = CROPS,
-    watch: Watch | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    watching: Watching = UNWATCHED,
 ) -> Comparison:
-    """Measure variants of a network side by side, in constant memory; the first is what the others are held against.
+    """Measure variants of a network side by side, in one pass and constant memory; the first is what the others are held against.
 
     The score `top` is the first variant's top class, for all. Energies are measured with the least common multiple of the total strides, so
-    that all have the same periods and lose the same border. paths: picture files. classes: the right class of each, None where it is
-    not known. crops: shifted crops of each picture for the consistency, 0 to leave it out. watch is called for each batch with a variant's
-    name, its attributions, the input and the total stride; progress with the pictures done, twice through them with crops.
+    that all have the same periods and lose the same border. paths: picture files. request: what is measured; its attribution is that of
+    variants given as a Model. classes: the right class of each picture, None where it is not known. crops: shifted crops of each for the
+    consistency, 0 to leave it out. watching: who looks on.
 
     Raises FeatvisError for variants that take other inputs or return other outputs, naming the first that does, for a bad picture
-    (unless skip_bad: counted and said), and where GradientEngine does.
+    (unless the request skips them: counted and said), and where GradientEngine does.
     """
-    if batch_size < 1 or crops < 0 or crops == 1:
+    if request.batch_size is None or request.culprits or crops < 0 or crops == 1:
         raise FeatvisError(
-            f"a batch size of {batch_size} and {crops} crops; give at least 1, and 0 or at least 2 crops"
+            f"a comparison with {request} and {crops} crops; give a batch size, no culprits, and 0 or at least 2 crops"
         )
-    runs = _runs(variants, score, seed)
+    runs = _runs(variants, request)
     first = runs[0]
-    loader = Loader(first.variant.model, paths, batch_size, skip_bad)
+    model = first.variant.model
+    loader = Loader(model, paths, request.batch_size, request.skip_bad, margin=_margin(model) if crops else 0)
     digest = hashlib.sha256()
-    kept: tuple[Tensor, list[int], Tensor | None] | None = None
-    for images, numbers, names in loader:
-        digest.update(images.cpu().contiguous().numpy().tobytes())
-        right = [classes[number] for number in numbers] if classes is not None else ()
-        outputs = first.outputs(images)
+    kept: tuple[Batch, Tensor | None] | None = None
+    for batch in loader:
+        digest.update(batch.images.cpu().contiguous().numpy().tobytes())
+        right = [classes[number] for number in batch.numbers] if classes is not None else ()
+        outputs = first.outputs(batch.images)
         chosen = classes_of(outputs).unsqueeze(1) if first.engine.score.kind == "top" else None
-        found = []
+        found: list[Measured] = []
         for run in runs:
             with _named(run.name):
-                run.drift.update(outputs if run is first else run.outputs(images), outputs, right)
-                found.append(run.attribution(images, numbers, chosen))
-                check_gradients(found[-1], names, score)
+                run.drift.update(outputs if run is first else run.outputs(batch.images), outputs, right)
+                found += measured(run.engine, [batch], partial(run.attribution, chosen=chosen))
         if kept is None:
-            kept = images, numbers, chosen
+            kept = batch, chosen
             total_stride = math.lcm(*(run.engine.total_stride for run in runs))
             metrics = [EnergySums(total_stride) for _ in runs]
-        for run, metric, attributions in zip(runs, metrics, found, strict=True):
-            metric.update(attributions, numbers)
-            if watch is not None:
-                watch(run.name, attributions, images, total_stride)
-        progress(numbers[-1] + 1)
+        for run, metric, its in zip(runs, metrics, found, strict=True):
+            metric.update(its.gradients, its.numbers)
+            watching.seen(run.name, its, total_stride)
+        if batch.wide is not None:
+            pieces = random_crops(batch.wide, loader.margin, crops, Draws(request.seed, batch.numbers))
+            for run in runs:
+                run.consistency.add(
+                    shift_consistency(torch.stack([classes_of(run.outputs(piece)) for piece in pieces]))
+                )
+        watching.progress(batch.numbers[-1] + 1)
     if kept is None:
-        reason = loader.skipped[0] if loader.skipped else "none was given"
-        raise FeatvisError(f"none of {len(paths)} pictures could be read; the first: {reason}")
+        raise none_read(loader.skipped, len(paths))
     _take_costs(runs, *kept)
-    if crops:
-        wide = Loader(_wider(first.variant.model), paths, batch_size, skip_bad)
-        for images, numbers, _ in wide:
-            for run, crop_classes in zip(
-                runs, _classes_of_crops(runs, images, crops, Draws(seed, numbers)), strict=True
-            ):
-                run.consistency.add(shift_consistency(crop_classes))
-            progress(len(paths) + numbers[-1] + 1)
-
     notes = [note for run in runs for note in (*run.variant.model.notes, *run.variant.notes)]
     rows = tuple(run.row(metric, metrics[0]) for run, metric in zip(runs, metrics, strict=True))
     return Comparison(
@@ -165,18 +154,14 @@ def compare_variants(
         skipped=tuple(loader.skipped),
         notes=tuple(dict.fromkeys((*notes, *loader.notes))),
         settings={
-            **{name: first.variant.model.settings()[name] for name in ("model", "weights", *SAME)},
-            "weights_hash": weights_hash(first.variant.model.module),
+            **{name: model.settings()[name] for name in ("model", "weights", *SAME)},
+            "weights_hash": weights_hash(model.module),
             "pixels_hash": digest.hexdigest()[:16],
-            "score": score,
-            "seed": seed,
-            "batch_size": batch_size,
+            "score": request.score,
+            "seed": request.seed,
+            "batch_size": request.batch_size,
             "crops": crops,
-            "versions": {
-                "featvis": version("featvis"),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(),
         },
     )
 
@@ -190,9 +175,10 @@ def _as_input(module: nn.Module, images: Tensor) -> Tensor:
 class _Run:
     """A variant at work: its engine, its outputs, and what adds up batch by batch."""
 
-    def __init__(self, name: str, variant: Variant, score: str, seed: int) -> None:
+    def __init__(self, name: str, variant: Variant, request: Request) -> None:
         self.name, self.variant = name, variant
-        self.engine = GradientEngine(variant.model, score, seed)
+        self.request = replace(request, attribution=variant.attribution)
+        self.engine = GradientEngine(variant.model, request.score, request.seed)
         self.network = copy_module(variant.model.module)
         self.drift, self.consistency = OutputDrift(), Moments()
         self.milliseconds: dict[int, list[float]] = defaultdict(list)
@@ -214,9 +200,7 @@ class _Run:
         variant = self.variant
         settings = {
             **variant.model.settings(),
-            "score": self.engine.score.text,
-            **variant.attribution.settings(),
-            "seed": self.engine.seed,
+            **self.request.settings(),
             "prepared": self.engine.prepared,
         }
         return Row(
@@ -234,15 +218,15 @@ class _Run:
         )
 
 
-def _runs(variants: Mapping[str, Model | Variant], score: str, seed: int) -> list[_Run]:
+def _runs(variants: Mapping[str, Model | Variant], request: Request) -> list[_Run]:
     """A run for each variant. Raises FeatvisError for the first that takes other inputs than the first one."""
     if not variants:
         raise FeatvisError("no variant was given; give at least one model")
     runs = []
     for name, given in variants.items():
-        variant = given if isinstance(given, Variant) else Variant(given)
+        variant = given if isinstance(given, Variant) else Variant(given, request.attribution)
         with _named(name):
-            runs.append(_Run(name, variant, score, seed))
+            runs.append(_Run(name, variant, request))
         mine, its = variant.model.settings(), runs[0].variant.model.settings()
         for key in SAME:
             if mine[key] != its[key]:
@@ -262,29 +246,16 @@ def _named(name: str) -> Iterator[None]:
         raise FeatvisError(f"the variant {name!r}: {error}") from None
 
 
-def _take_costs(runs: Sequence[_Run], images: Tensor, numbers: Sequence[int], chosen: Tensor | None) -> None:
+def _take_costs(runs: Sequence[_Run], batch: Batch, chosen: Tensor | None) -> None:
     """The times of the first batch, which held the preparation, taken again, in turns; and the memory of one."""
     for run in runs:
-        del run.milliseconds[len(images)][0]
-    while len(runs[0].milliseconds[len(images)]) < TIMED:
+        del run.milliseconds[len(batch.numbers)][0]
+    while len(runs[0].milliseconds[len(batch.numbers)]) < TIMED:
         for run in runs:
-            run.attribution(images, numbers, chosen)
+            run.attribution(batch.images, batch.numbers, chosen)
     for run in runs:
-        run.memory = peak_memory(partial(run.variant.attribution, run.engine, images, numbers, chosen))
-
-
-def _wider(model: Model) -> Model:
-    """The model with room for its input to move, at the same scale where the resized pictures have that room."""
-    channels, height, width = model.input_size
-    margin = _margin(model)
-    return replace(model, input_size=(channels, height + margin, width + margin))
+        run.memory = peak_memory(partial(run.variant.attribution, run.engine, batch.images, batch.numbers, chosen))
 
 
 def _margin(model: Model) -> int:
     return max(1, min(model.input_size[1:]) // MARGIN)
-
-
-def _classes_of_crops(runs: Sequence[_Run], images: Tensor, crops: int, draws: Draws) -> list[Tensor]:
-    """The top class of each crop, (crops, B), for each run; the crops are the same for all."""
-    pieces = random_crops(images, _margin(runs[0].variant.model), crops, draws)
-    return [torch.stack([classes_of(run.outputs(piece)) for piece in pieces]) for run in runs]

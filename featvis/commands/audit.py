@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +17,6 @@ from featvis.commands.options import (
     model_from,
     model_options,
     pictures_from,
-    progress_bar,
 )
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
@@ -60,9 +58,9 @@ def audit(
     **options: Any,
 ) -> None:
     """Measure the checkerboard in a model's input gradients at PICTURES (files, folders, globs), by period."""
-    from featvis.audit.culprits import find_culprits
     from featvis.audit.distributed import joined
     from featvis.audit.record import save_profile
+    from featvis.audit.request import UNWATCHED, Request, Running, Watching
     from featvis.audit.run import audit_pictures
     from featvis.files import write_text
 
@@ -72,31 +70,33 @@ def audit(
     before = None if baseline is None else _read_audit(baseline)
     paths = pictures_from(options)
     with joined() as group, stop_signals() as stop:
-        if culprits and group.size > 1:
-            raise FeatvisError("--culprits runs in one process; leave it out under torchrun")
         if group.size > 1 and options["device"] == "auto":
             options["device"] = group.device
         model = model_from(options)
-        attribution = attribution_from(options)
-        with audit_bar(len(paths), shown=group.leads) as (progress, watch):
-            result = audit_pictures(
-                model, paths, attribution=attribution, group=group, progress=progress, watch=watch, stop=stop, **options
+        asked = {name: options.pop(name) for name in ("score", "seed", "batch_size", "skip_bad")}
+        request = Request(attribution=attribution_from(options), culprits=culprits, **asked)
+        gathered = None
+        if html_path:
+            from featvis.report import Gathered
+
+            gathered = Gathered(model)
+        total = len(paths) * (2 if culprits else 1)
+        with audit_bar(total, shown=group.leads) as (progress, energies):
+            watching = Watching(
+                progress, UNWATCHED.seen if gathered is None else gathered.add_beside_plain, energies, stop
             )
+            result = audit_pictures(model, paths, request, Running(group=group, **options), watching)
     if not group.leads:
         return
-    if culprits:
-        with progress_bar("culprits", 2 * -(-len(paths) // result.settings["batch_size"])) as progress:
-            found, notes = find_culprits(model, paths, result, progress)
-        result = replace(result, culprits=found, notes=(*result.notes, *notes))
     if json_path:
         write_text(json_path, result.to_json())
     if profile_path:
         save_profile(result, profile_path)
-    if html_path:
-        from featvis.report import picture_views, write_report
+    if html_path and gathered is not None:
+        from featvis.report import write_report
 
-        views = picture_views(model, paths, result, attribution)
-        write_report(html_path, result, pictures=views, command=command_line(context))
+        gathered.equalise(result)
+        write_report(html_path, result, pictures=gathered.views(), command=command_line(context))
     print_audit(result, model.spec)
     if result.culprits:
         print_culprits(result)

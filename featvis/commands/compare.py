@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featvis.commands.comparison_table import print_comparison, score_words
-from featvis.commands.gathered import Gathered
 from featvis.commands.options import (
     COMPENSATION,
     METHOD,
@@ -28,6 +27,7 @@ from featvis.errors import FeatvisError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from featvis.audit.batches import Measured
     from featvis.audit.comparison import Comparison
     from featvis.audit.variants import Variant
     from featvis.models.model import Model
@@ -195,6 +195,7 @@ def joined_from(names: Sequence[str]) -> Comparison:
 
 def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Comparison, Any, list[PictureView]]:
     """The comparison that a command's options ask for, what its figures show where draws is true, and what a page does likewise."""
+    from featvis.audit.request import Request, Watching
     from featvis.audit.variants import CROPS, compare_variants
     from featvis.data.labels import known_classes
 
@@ -206,46 +207,39 @@ def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Compari
     others |= {"seed": seed, "profile": options["profile"], "preprocessing": preprocessing}
     variants, paths = variants_from(model, paths, others, skip_bad)
     classes = None if others["labels"] is None else known_classes(paths, model.labels, others["labels"])
+    request = Request(options["score"], seed=seed, batch_size=batch_size, skip_bad=skip_bad)
     sketches, gathered = None, None
+    watchers: list[Callable[[str, Measured, int], None]] = []
     if draws:
         from featvis.plots.compare import Sketches
 
         sketches = Sketches()
+        watchers.append(_sketching(sketches, model))
     if pages:
+        from featvis.report import Gathered
+
         gathered = Gathered(model)
-    watchers = [_sketching(sketches, model)] if draws else []
-    watchers += [gathered.add] if gathered is not None else []
+        watchers.append(gathered.add)
 
-    def watch(*found: Any) -> None:
+    def seen(name: str, batch: Measured, total_stride: int) -> None:
         for watcher in watchers:
-            watcher(*found)
+            watcher(name, batch, total_stride)
 
-    with progress_bar("compare", 2 * len(paths)) as progress:
-        result = compare_variants(
-            variants,
-            paths,
-            options["score"],
-            batch_size,
-            seed,
-            skip_bad,
-            classes,
-            CROPS,
-            watch,
-            progress,
-        )
-    return result, sketches, [] if gathered is None else gathered.views(paths)
+    with progress_bar("compare", len(paths)) as progress:
+        watching = Watching(progress=progress, seen=seen)
+        result = compare_variants(variants, paths, request, classes, CROPS, watching)
+    return result, sketches, [] if gathered is None else gathered.views()
 
 
-def _sketching(sketches: Any, model: Model) -> Callable[..., None]:
+def _sketching(sketches: Any, model: Model) -> Callable[[str, Measured, int], None]:
     """Hands what a figure shows on as arrays, pictures as pixels in [0, 1]."""
     from featvis.measure.phases import interior
 
-    def watch(name: str, attributions: Tensor, images: Tensor, total_stride: int) -> None:
-        mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
-        picture = (images[0] * std + mean).permute(1, 2, 0).squeeze(2).cpu().numpy()
-        height, width = images.shape[-2:]
+    def watch(name: str, batch: Measured, total_stride: int) -> None:
+        picture = model.pixels_shown(batch.images[0]).permute(1, 2, 0).squeeze(2).cpu().numpy()
+        height, width = batch.images.shape[-2:]
         border = interior(height, total_stride).start, interior(width, total_stride).start
-        sketches.add(name, picture, attributions.double().cpu().numpy(), border)
+        sketches.add(name, picture, batch.gradients.double().cpu().numpy(), border)
 
     return watch
 
@@ -290,7 +284,7 @@ def calibration_from(
     """Input that fixes calibrate on, how many pictures are held out for it, and what to say of it."""
     import torch
 
-    from featvis.audit.loading import Loader
+    from featvis.audit.batches import Loader
     from featvis.repair.surgery import FIXES
 
     names = {name for chain in others["fixes"] for name in chain.split("+")}
@@ -310,7 +304,7 @@ def calibration_from(
     if batch is None:
         raise FeatvisError(f"none of the {held} pictures held out for calibration could be read; choose others")
     note = f"the first {held} pictures are held out for backward fixes that calibrate, and measured for no variant"
-    return batch[0], held, note
+    return batch.images, held, note
 
 
 def draw_comparison(result: Comparison, sketches: Any, folder: Path) -> list[Path]:

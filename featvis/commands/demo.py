@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 
@@ -17,7 +15,7 @@ import click
 )
 def demo(out: str) -> None:
     """Show the checkerboard of a network that ships with featvis, before and after training, and compensated."""
-    from featvis.audit.culprits import find_culprits
+    from featvis.audit.request import Request, Watching
     from featvis.audit.run import audit_pictures
     from featvis.commands.audit import print_audit
     from featvis.commands.grad import view_of
@@ -28,19 +26,19 @@ def demo(out: str) -> None:
     from featvis.models.specs import load_model
     from featvis.models.zoo import PHOTOGRAPH
     from featvis.plots import gradient_figure, save_figure
-    from featvis.report import picture_views, write_report
+    from featvis.report import Gathered, write_report
 
     folder = make_folder(out)
     views, pages = [], {}
     for title, weights in (("random", "none"), ("trained", None)):
         model = load_model("zoo:twin-shortcut-1x1", weights, size=(224, 224))
-        result = audit_pictures(model, [PHOTOGRAPH])
+        gathered = Gathered(model)
+        watching = Watching(seen=gathered.add_beside_plain)
+        result = audit_pictures(model, [PHOTOGRAPH], Request(culprits=True), watching=watching)
         print_audit(result, f"{model.spec}, {title} weights")
-        culprits, _ = find_culprits(model, [PHOTOGRAPH], result)
-        result = replace(result, culprits=culprits)
         write_text(folder / f"audit-{title}.json", result.to_json())
-        views_of_page = picture_views(model, [PHOTOGRAPH], result)
-        pages[title] = write_report(folder / f"{title}.html", result, pictures=views_of_page, command="featvis demo")
+        gathered.equalise(result)
+        pages[title] = write_report(folder / f"{title}.html", result, pictures=gathered.views(), command="featvis demo")
         _, pixels = model.load(PHOTOGRAPH)
         engine = GradientEngine(model)
         for addition, attribution in (("", PLAIN), (", jitter", Jitter())):

@@ -64,6 +64,7 @@ def discriminator(
 
     DISCRIMINATOR is path/file.py:factory, package.module:factory, zoo:NAME, or `dcgan` for the family of PyTorch's tutorial.
     """
+    from featvis.audit.request import Request
     from featvis.errors import FeatvisError
     from featvis.gan import audit_discriminator, jpeg_notes, samples_of, sources_of
 
@@ -91,7 +92,7 @@ def discriminator(
     sources = sources_of(real_pictures, generated, shape, samples, pixels, seed)
     with progress_bar("discriminator", sum(map(len, sources.values()))) as progress:
         result = audit_discriminator(
-            model, sources, category=category, neutral=pixels if neutral else None, progress=progress, **options
+            model, sources, Request(**options), category, pixels if neutral else None, progress
         )
     print_discriminator(result, spec, notes)
     save_discriminator(result, spec, out, tensorboard, notes)

@@ -61,10 +61,11 @@ def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> T
     """Prepared pictures, or white noise of unit variance, (B, C, H, W)."""
     import torch
 
+    from featvis.audit.batches import Loader
     from featvis.data.pictures import find_pictures
 
     if pictures:
-        return torch.stack([model.normalise(model.load(path)[1]) for path in find_pictures(pictures)[:count]])
+        return torch.cat([batch.images for batch in Loader(model, find_pictures(pictures)[:count])])
     parameter = next(model.module.parameters(), torch.zeros(()))
     noise = torch.randn(count, *model.input_size, generator=torch.Generator().manual_seed(seed))
     return noise.to(parameter.device, parameter.dtype if parameter.is_floating_point() else torch.float32)

@@ -87,10 +87,10 @@ def real_from(model: Model, given: tuple[str, ...], limit: int) -> tuple[Tensor 
     """Real pictures prepared for a model, (N, C, H, W) on the CPU, and their files; None where none were given."""
     import torch
 
-    from featvis.audit.loading import Loader
+    from featvis.audit.batches import Loader
     from featvis.data.pictures import find_pictures
 
     if not given:
         return None, []
     paths = find_pictures(given)[:limit]
-    return torch.cat([images.cpu() for images, _, _ in Loader(model, paths, 32)]), paths
+    return torch.cat([batch.images.cpu() for batch in Loader(model, paths, 32)]), paths

@@ -5,15 +5,14 @@ Objectives, parameterisations and transforms are Lucent's, unchanged, or featvis
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from featvis.compat import versions
 from featvis.data.pictures import load_picture, prepare
 from featvis.dream.activations import Objective
 from featvis.dream.ascent import seeded
@@ -81,7 +80,7 @@ def dream(
         "prepared": render.activations.prepared,
         "total_stride": render.total_stride,
         "steps_done": len(render.history),
-        "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions(),
     }
     return Dream(
         picture=_on_host(picture).clamp(0, 1),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from featvis.audit.culprits import find_culprits
-from featvis.audit.record import Audit, check_gradients
+from featvis.audit.batches import Stack, measured
+from featvis.audit.culprits import Suspects
+from featvis.audit.record import Audit
+from featvis.audit.request import Request
+from featvis.compat import versions
 from featvis.errors import FeatvisError
 from featvis.gan.networks import PREFIX, conditioned, outputs_of, without_sigmoid
 from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
@@ -31,8 +32,8 @@ from featvis.models.model import Model
 
 SCHEMA = "featvis.discriminator/1"
 
-LOGIT = "0"
-"""The score: the first output, the mean of a map."""
+LOGIT = Request(score="0", batch_size=32)
+"""What is measured where nothing else is asked for: the first output, the mean of a map."""
 
 
 @dataclass(frozen=True)
@@ -166,29 +167,28 @@ def check_limits(name: str, pictures: Tensor, limits: tuple[float, float]) -> No
 def audit_discriminator(
     discriminator: Model | nn.Module,
     sources: Mapping[str, Tensor],
-    score: str = LOGIT,
+    request: Request = LOGIT,
     category: int | None = None,
-    batch_size: int = 32,
-    seed: int = 0,
-    culprits: bool = False,
     neutral: tuple[float, float] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> DiscriminatorAudit:
     """Measure the checkerboard in the gradient of a discriminator's logit at each source of pictures.
 
-    sources: name to pictures (N, C, H, W), in the discriminator's own range. score: as GradientEngine takes it; "0" is the logit, or
-    the mean of a PatchGAN's map, "seeds" that map with random signs. category: the class that a projection discriminator is asked for.
-    culprits: also find the layers that make it. neutral: the range of pixels, where free ones are to follow the gradient. progress is
-    called with the pictures done. The discriminator stays as it is.
+    sources: name to pictures (N, C, H, W), in the discriminator's own range. request: what is measured, of the plain gradient; the score
+    "0" is the logit, or the mean of a PatchGAN's map, "seeds" that map with random signs. category: the class that a projection
+    discriminator is asked for. neutral: the range of pixels, where free ones are to follow the gradient. progress is called with the
+    pictures done. The discriminator stays as it is.
 
     A sigmoid at the end is left out. A discriminator that mixes the pictures of a batch is given them one by one, and the notes say so.
-    Raises FeatvisError where outputs hold NaN, and where GradientEngine does.
+    Raises FeatvisError for another attribution, where outputs hold NaN, and where GradientEngine does.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 64, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(64 * 256, 1))
     >>> found = featvis.audit_discriminator(network, {"noise": torch.randn(8, 3, 32, 32)})
     >>> 0.1 < found.sources["noise"].audit.energy[2].value < 0.4  # .2346 is expected of one such layer
     True
     """
+    if request.attribution != PLAIN:
+        raise FeatvisError(f"a discriminator is measured in its plain gradient; leave {request.attribution} out")
     model = discriminator if isinstance(discriminator, Model) else Model(discriminator, type(discriminator).__name__)
     first = next(iter(sources.values()))
     model = replace(model, input_size=(int(first.shape[1]), int(first.shape[2]), int(first.shape[3])), labels=None)
@@ -198,8 +198,10 @@ def audit_discriminator(
     if network is not with_sigmoid:
         notes.append("a sigmoid ends the discriminator; the gradient is that of the logit before it")
     ready = replace(model, module=network)
-    outputs_of(network, first, next(iter(sources)), batch_size)
-    batch_size, alone = _batches(ready, first, score, seed, batch_size)
+    size = request.batch_size or len(first)
+    outputs_of(network, first, next(iter(sources)), size)
+    size, alone = _batches(ready, first, request, size)
+    inner = replace(request, score=_inner(request.score), batch_size=size)
     notes += alone
     found: dict[str, SourceAudit] = {}
     outputs_by_source: dict[str, Tensor] = {}
@@ -207,16 +209,11 @@ def audit_discriminator(
     agreements: dict[str, dict[int, Agreement]] = {}
     done = 0
     for name, pictures in sources.items():
-        outputs = outputs_of(network, pictures, name, batch_size)
+        outputs = outputs_of(network, pictures, name, size)
         outputs_by_source[name] = outputs
-        metric, audit, verdict, resolutions, example = _audit_source(ready, pictures, name, score, seed, batch_size)
+        metric, audit, verdict, resolutions, example = _audit_source(ready, pictures, name, inner)
         if name == "generated":
             agreements = _agreements(metric, pictures)
-        if culprits:
-            batches = _Batches(pictures, batch_size)
-            layers, its_notes = find_culprits(ready, batches, audit)
-            layers = tuple(replace(layer, layer=layer.layer.removeprefix(PREFIX)) for layer in layers)
-            audit = replace(audit, culprits=layers, notes=(*audit.notes, *its_notes))
         found[name] = SourceAudit(audit, verdict, mean_of(moments(outputs)), resolutions)
         examples[name] = example
         progress(done := done + len(pictures))
@@ -229,32 +226,19 @@ def audit_discriminator(
     followed = None
     if neutral is not None:
         period = max(audited.audit.total_stride for audited in found.values())
-        engine = GradientEngine(ready, _inner(score), seed)
-        followed = neutral_pictures(engine, model.input_size, neutral, period=period, batch_size=batch_size, seed=seed)
+        engine = GradientEngine(ready, inner.score, inner.seed)
+        followed = neutral_pictures(engine, model.input_size, neutral, period=period, batch_size=size)
     settings = {
         **model.settings(),
-        "score": score,
+        "score": request.score,
         "category": category,
-        "batch_size": batch_size,
-        "seed": seed,
+        "batch_size": size,
+        "seed": request.seed,
         "without_sigmoid": network is not with_sigmoid,
-        "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions(),
     }
     every = [note for source in found.values() for note in source.audit.notes]
     return DiscriminatorAudit(found, agreements, followed, tuple(dict.fromkeys((*notes, *every))), settings, examples)
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """Batches of pictures as `Loader` gives them, as often as they are asked for."""
-
-    pictures: Tensor
-    size: int
-
-    def __iter__(self) -> Iterator[tuple[Tensor, list[int], list[str]]]:
-        for start in range(0, len(self.pictures), self.size):
-            numbers = list(range(start, min(start + self.size, len(self.pictures))))
-            yield self.pictures[start : start + self.size], numbers, [f"picture {number}" for number in numbers]
 
 
 def _said_of(module: nn.Module) -> list[str]:
@@ -268,15 +252,15 @@ def _said_of(module: nn.Module) -> list[str]:
     return notes
 
 
-def _batches(model: Model, pictures: Tensor, score: str, seed: int, batch_size: int) -> tuple[int, list[str]]:
+def _batches(model: Model, pictures: Tensor, request: Request, batch_size: int) -> tuple[int, list[str]]:
     """The batch size, 1 where the discriminator refuses or mixes two pictures but takes one; and a note then."""
     if batch_size == 1 or len(pictures) == 1:
         return 1, []
     try:
-        GradientEngine(model, _inner(score), seed)(pictures[:2])
+        GradientEngine(model, _inner(request.score), request.seed)(pictures[:2])
     except FeatvisError as error:
         try:
-            gradient = GradientEngine(model, _inner(score), seed)(pictures[:1])
+            gradient = GradientEngine(model, _inner(request.score), request.seed)(pictures[:1])
         except FeatvisError:
             raise error from None
         if not bool(gradient.isfinite().all()) or not bool(gradient.any()):
@@ -310,35 +294,33 @@ def _agreements(metric: EnergySums, pictures: Tensor) -> dict[str, dict[int, Agr
 
 
 def _audit_source(
-    model: Model, pictures: Tensor, name: str, score: str, seed: int, batch_size: int
+    model: Model, pictures: Tensor, name: str, request: Request
 ) -> tuple[EnergySums, Audit, Verdict, tuple[Resolution, ...], tuple[Tensor, Tensor]]:
-    engine = GradientEngine(model, _inner(score), seed)
-    engine(pictures[:batch_size])
+    assert request.batch_size is not None
+    batches = Stack(pictures, request.batch_size, f"{name} picture")
+    engine = GradientEngine(model, request.score, request.seed)
+    engine(pictures[: request.batch_size])
     # A layer without a name of its own cannot be watched.
     rows = {row.name: row for row in engine.resolution_layers if not row.type.startswith("(")}
     watched = {layer: _Watcher(math.lcm(*row.stride)) for layer, row in rows.items()}
     handles = [engine.observe(layer, watcher) for layer, watcher in watched.items()]
+    suspects = Suspects(engine) if request.culprits else None
     total, notes = measurable(engine.total_stride, int(min(pictures.shape[-2:])))
     metric, surroundings = EnergySums(total), Surroundings(total)
     example: Tensor | None = None
-    for images, numbers, _ in _Batches(pictures, batch_size):
-        gradients = engine(images, numbers)
-        check_gradients(gradients, [f"{name} picture {number}" for number in numbers], score)
-        metric.update(gradients, numbers)
-        surroundings.update(gradients)
-        example = gradients[0].cpu() if example is None else example
+    for batch in measured(engine, batches, None if suspects is None else suspects.gradients):
+        metric.update(batch.gradients, batch.numbers)
+        surroundings.update(batch.gradients)
+        example = batch.gradients[0].cpu() if example is None else example
     for handle in handles:
         handle.remove()
     assert example is not None
-    settings = {
-        **model.settings(),
-        "score": _inner(score),
-        **PLAIN.settings(),
-        "batch_size": batch_size,
-        "seed": seed,
-        "source": name,
-    }
+    settings = {**model.settings(), **request.settings(), "batch_size": request.batch_size, "source": name}
     audit = Audit.of(metric.compute(), notes=(*notes, *engine.notes), settings=settings)
+    if suspects is not None:
+        culprits, its_notes = suspects.culprits(model, batches, audit)
+        culprits = tuple(replace(culprit, layer=culprit.layer.removeprefix(PREFIX)) for culprit in culprits)
+        audit = replace(audit, culprits=culprits, notes=(*audit.notes, *its_notes))
     resolutions = tuple(
         Resolution(layer.removeprefix(PREFIX), rows[layer].kernel, rows[layer].stride, watcher.size, energy)
         for layer, watcher in watched.items()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from featvis.compat import versions
 from featvis.errors import FeatvisError
 from featvis.gan.networks import BATCH, LATENTS, conditioned, latent_shape, sample, with_random_weights
 from featvis.gan.pictures import BINS_PER_CYCLE, PERIOD, PictureAudit, measure_pictures
@@ -126,7 +125,7 @@ def audit_generator(
         "category": category,
         "period": period,
         "seed": seed,
-        "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions(),
     }
     audits = {title: measure_pictures(pictures, period) for title, pictures in sets.items()}
     examples = {title: pictures[:16] for title, pictures in sets.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from featvis.audit.batches import Stack
 from featvis.errors import FeatvisError
 from featvis.gan.networks import outputs_of
 from featvis.gan.pictures import PictureAudit, measure_pictures
@@ -81,23 +82,23 @@ def neutral_pictures(
     steps: int = STEPS,
     rate: float = RATE,
     batch_size: int = 32,
-    seed: int = 0,
 ) -> NeutralAudit:
     """Let free pixels, neither for nor against a checkerboard, follow the gradient of a frozen discriminator, and measure them.
 
-    engine: of the discriminator and its logit. shape: (C, H, W). The pixels begin as uniform noise of a tenth of the range around its
-    middle; each step adds the gradient at a root mean square of rate times the range, and keeps them within limits. Nothing but
-    the discriminator can prefer a phase. The setting of Schwarz, Liao and Geiger, NeurIPS 2021, section 3.2, with a frozen
-    discriminator, and without Adam, whose division by each pixel's own size would even a checkerboard out.
+    engine: of the discriminator and its logit; its seed is that of the noise. shape: (C, H, W). The pixels begin as uniform noise of a
+    tenth of the range around its middle; each step adds the gradient at a root mean square of rate times the range, and keeps them
+    within limits. Nothing but the discriminator can prefer a phase. The setting of Schwarz, Liao and Geiger, NeurIPS 2021, section 3.2,
+    with a frozen discriminator, and without Adam, whose division by each pixel's own size would even a checkerboard out.
     """
     low, high = limits
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(engine.seed)
     start = (low + high) / 2 + (high - low) * 0.1 * (torch.rand((count, *shape), generator=random) - 0.5)
     pixels = start.clone()
     for _ in range(steps):
-        for first in range(0, count, batch_size):
-            part = pixels[first : first + batch_size]
-            gradient = engine(part, range(first, first + len(part))).to(part)
+        # Not `measured`: a gradient of zeros moves nothing, which is no error here.
+        for batch in Stack(pixels, batch_size):
+            part = batch.images
+            gradient = engine(part, batch.numbers).to(part)
             size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
             part += (rate * (high - low)) * gradient / size.clamp_min(torch.finfo(part.dtype).tiny)
             part.clamp_(low, high)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from featvis.compat import versions
 from featvis.errors import FeatvisError, nearest_names
 from featvis.measure.estimates import Estimate
 from featvis.measure.periods import exact_periods, periods_of
@@ -227,6 +226,6 @@ def compare_upsampling(
         "size": list(size),
         "seed": seed,
         "measured": "before tanh, no mean taken off",
-        "versions": {"featvis": version("featvis"), "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions(),
     }
     return GeneratorComparison(tuple(variants), settings)

@@ -18,7 +18,7 @@ from featvis.gradients.scores import Score
 from featvis.models.model import Model
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
-from featvis.tracing.trace import LayerRow
+from featvis.tracing.trace import LayerRow, Trace
 
 
 class GradientEngine:
@@ -114,6 +114,11 @@ class GradientEngine:
             return (own, *arguments[1:])
 
         return self._ready.hook(layer, before)
+
+    @property
+    def record(self) -> Trace | None:
+        """The network's trace; None before the first batch."""
+        return None if self._network is None else self._network.record
 
     @property
     def resolution_layers(self) -> list[LayerRow]:

@@ -45,21 +45,30 @@ class Model:
 
     def load(self, path: str | Path) -> tuple[Picture, Tensor]:
         """A picture file and the pixels that the network sees, (C, H, W) in [0, 1]."""
-        channels, *crop = self.input_size
-        picture = load_picture(path, channels)
+        picture = load_picture(path, self.input_size[0])
+        return picture, self.pixels_of(picture)
+
+    def pixels_of(self, picture: Picture, margin: int = 0) -> Tensor:
+        """What the network sees of a picture, (C, H + margin, W + margin) in [0, 1]; a margin is room for the crop to move."""
+        crop = [side + margin for side in self.input_size[1:]]
         resize = self.resize
         if resize is not None:
             # A crop wider than the picture's shape needs a larger one: nothing is filled up with black.
             height, width = picture.size
             shorter = min(height, width)
             resize = max(resize, -(-crop[0] * shorter // height), -(-crop[1] * shorter // width))
-        return picture, prepare(picture, resize, (crop[0], crop[1]), self.interpolation)
+        return prepare(picture, resize, (crop[0], crop[1]), self.interpolation)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """The network's input: (..., C, H, W) in [0, 1], minus the mean, by the standard deviation, on its device."""
         pixels = pixels.to(self.device)
         mean = pixels.new_tensor(self.mean).view(-1, 1, 1)
         return (pixels - mean) / pixels.new_tensor(self.std).view(-1, 1, 1)
+
+    def pixels_shown(self, images: Tensor) -> Tensor:
+        """The pixels in [0, 1] that `normalise` made images of, (..., C, H, W)."""
+        mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return images * std + mean
 
     def settings(self) -> dict[str, Any]:
         """Everything that was resolved, as plain values."""

@@ -79,12 +79,14 @@ def predict(
     weights: str = "learned",
     layer: str | None = None,
     assume_identity: Sequence[str] = (),
+    record: Trace | None = None,
 ) -> Prediction:
     """The checkerboard expected in the gradient of a random mix of a network's outputs, or of a layer's.
 
     example_shape: (C, H, W), or (C, L) for signals, without the batch. weights: "learned" counts each weight with its own square;
     "uniform" counts all of a layer alike, so that only the architecture speaks. assume_identity: operators, or layers with all that
-    runs inside them, that are taken to pass the gradient on as it is.
+    runs inside them, that are taken to pass the gradient on as it is. record: the network's trace at an input of this shape, where there
+    is one.
 
     Raises FeatvisError for an operator without a rule, an unknown layer, an input smaller than the total stride, and a score that no
     gradient leaves.
@@ -95,7 +97,7 @@ def predict(
         raise FeatvisError(f"an input of shape {tuple(example_shape)}; expected (C, H, W), or (C, L) for signals")
     layer = layer if layer is None else layer_named(module, layer)
     like = next((p.detach() for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    record = trace(module, like.new_zeros(1, *example_shape))
+    record = trace(module, like.new_zeros(1, *example_shape)) if record is None else record
     end = record.output if layer is None else record.layer_outputs.get(layer)
     total_stride, axes = record.total_stride(layer), len(example_shape) - 1
     if min(example_shape[1:]) < total_stride:

@@ -158,12 +158,13 @@ FIXES: dict[str, Fix] = {
 
 
 def operate(
-    module: nn.Module, fix: Fix | str, images: Tensor | None = None, seed: int = 0
+    module: nn.Module, fix: Fix | str, images: Tensor | None = None, seed: int = 0, record: Trace | None = None
 ) -> tuple[nn.Module, list[Change]]:
     """A repaired copy of a network, and what changed layer by layer; the network itself stays as it is.
 
     fix: a Fix or its name in FIXES. images: prepared input, (B, C, H, W) or (B, C, L); some fixes calibrate on it, and with it the list
-    also names what would need the fix but is a function call instead of a module. seed: for random draws.
+    also names what would need the fix but is a function call instead of a module. seed: for random draws. record: the network's trace
+    at the first of the images, where there is one.
 
     The copy has parameters of its own, with the names, modes and requires_grad of the original's. Raises FeatvisError where nothing
     matched, for a fix that the network already has, for a layer that it cannot serve, and where the output would change its shape.
@@ -180,7 +181,8 @@ def operate(
     late = [other for other in applied if other in FIXES and FIXES[other].kind == "backward"]
     if late and fix.kind != "backward":
         raise FeatvisError(f"the fix {name!r} changes layers whose gradients {late[0]!r} treats; apply {name!r} first")
-    record = None if images is None else trace(module, images)
+    if images is not None and record is None:
+        record = trace(module, images[:1])
     twin = copy_module(module)
     for parameter in twin.parameters():
         parameter.data = parameter.data.clone()
@@ -304,7 +306,7 @@ def _nothing(fix: Fix, module: nn.Module, missed: Sequence[Change]) -> str:
 
 def _check_shape(twin: nn.Module, images: Tensor, record: Trace, name: str) -> None:
     with torch.no_grad(), refusals(images):
-        shape = tuple(output_tensor(twin(images)).shape)
+        shape = tuple(output_tensor(twin(images[:1])).shape)
     expected = shape if record.output is None else record.shapes[record.output]
     if shape != expected:
         raise FeatvisError(

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,13 +13,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from featvis.audit.record import Audit, check_gradients
 from featvis.errors import FeatvisError
-from featvis.gradients.attributions import PLAIN, Attribution
-from featvis.gradients.compensations import Equalise
-from featvis.gradients.engine import GradientEngine
-from featvis.measure.phases import expected_profile, interior
-from featvis.models.model import Model
+from featvis.measure.phases import interior
 from featvis.plots import spectrum
 from featvis.plots.palette import SEQUENTIAL, SIGNED
 from featvis.plots.panels import binned, percentile
@@ -77,38 +71,6 @@ class PictureView:
     def of(cls, name: str, picture: np.ndarray, maps: Mapping[str, np.ndarray]) -> PictureView:
         """One picture with several maps, by their labels."""
         return cls(name, tuple(Version(label, picture, values) for label, values in maps.items()))
-
-
-def picture_views(
-    model: Model, paths: Sequence[Path], audit: Audit, attribution: Attribution = PLAIN, most: int = SHOWN
-) -> list[PictureView]:
-    """The first pictures of an audit with their gradients: plain, and the attribution that was audited.
-
-    Where the audit treated nothing, its own phase profile, of the same pictures, is divided out, as `equalise` does with that of others.
-    Pictures that cannot be read are left out.
-    """
-    settings = audit.settings
-    engine = GradientEngine(model, settings["score"], settings["seed"])
-    profile = expected_profile(audit.profile, audit.exact_periods)
-    versions: dict[str, Attribution] = {"gradient": PLAIN}
-    if attribution != PLAIN:
-        versions[str(attribution)] = attribution
-    elif audit.total_stride > 1 and bool((profile > 0).all()):
-        versions["equalised"] = Equalise(profile=profile)
-    views: list[PictureView] = []
-    for number, path in enumerate(paths):
-        if len(views) == most:
-            break
-        try:
-            _, pixels = model.load(path)
-        except FeatvisError:
-            continue
-        images = model.normalise(pixels.unsqueeze(0))
-        maps = {label: version(engine, images, [number]) for label, version in versions.items()}
-        check_gradients(maps["gradient"], [path.name], settings["score"])
-        arrays = {label: values[0].cpu().numpy() for label, values in maps.items()}
-        views.append(PictureView.of(path.name, channels_last(pixels), arrays))
-    return views
 
 
 def channels_last(pixels: Tensor) -> np.ndarray:

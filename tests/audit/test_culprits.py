@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from featvis.audit.culprits import _Watcher, find_culprits
 from featvis.audit.record import Audit
+from featvis.audit.request import Request, Running, Watching
 from featvis.audit.run import audit_pictures
+from featvis.audit.variants import compare_variants
 from featvis.data.pictures import find_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.compensations import LowPass
@@ -73,7 +76,7 @@ def test_planted_culprits_are_found(pictures: list[Path]) -> None:
     for seed in range(50):
         network, name = planted(seed)
         model = Model(network, "planted", (3, 64, 64), mean=(0.5,), std=(0.25,))
-        culprits, _ = find_culprits(model, pictures, audit_pictures(model, pictures, "seeds"))
+        culprits, _ = find_culprits(model, pictures, audit_pictures(model, pictures, Request("seeds")))
         assert len(culprits) >= 3
         found += culprits[0].layer == name
     assert found >= 48, f"found {found} of 50"
@@ -84,7 +87,7 @@ def test_making_the_only_uneven_layer_even_leaves_nothing(pictures: list[Path]) 
     network = nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1), nn.ReLU(), nn.Conv2d(32, 8, 3, padding=1)).eval()
     model = Model(network, "stem", (3, 64, 64), mean=(0.5,), std=(0.25,))
     before = fingerprint(network)
-    measured = audit_pictures(model, pictures, "seeds")
+    measured = audit_pictures(model, pictures, Request("seeds"))
     (culprit,), notes = find_culprits(model, pictures, measured)
     assert fingerprint(network) == before
     assert notes == ()
@@ -106,7 +109,7 @@ def test_making_the_only_uneven_layer_even_leaves_nothing(pictures: list[Path]) 
 def test_culprits_survive_json(pictures: list[Path]) -> None:
     network, _ = planted(0)
     model = Model(network, "planted", (3, 64, 64))
-    measured = audit_pictures(model, pictures, "seeds")
+    measured = audit_pictures(model, pictures, Request("seeds"))
     from dataclasses import replace
 
     measured = replace(measured, culprits=find_culprits(model, pictures, measured)[0])
@@ -123,7 +126,7 @@ def test_strides_outside_layers_are_said(pictures: list[Path]) -> None:
             return self.convolution(pixels)[:, :, ::2, ::2]
 
     model = Model(Sliced().eval(), "sliced", (3, 64, 64))
-    culprits, notes = find_culprits(model, pictures, audit_pictures(model, pictures, "seeds"))
+    culprits, notes = find_culprits(model, pictures, audit_pictures(model, pictures, Request("seeds")))
     assert [culprit.layer for culprit in culprits] == ["convolution"]
     assert "the network itself" in notes[0]
 
@@ -131,9 +134,40 @@ def test_strides_outside_layers_are_said(pictures: list[Path]) -> None:
 def test_only_the_plain_gradient_has_culprits(pictures: list[Path]) -> None:
     network, _ = planted(0)
     model = Model(network, "planted", (3, 64, 64))
-    smooth = audit_pictures(model, pictures[:2], "seeds", LowPass())
+    smooth = audit_pictures(model, pictures[:2], Request("seeds", LowPass()))
     with pytest.raises(FeatvisError, match="plain gradient"):
         find_culprits(model, pictures, smooth)
+
+
+def test_one_pass_finds_what_two_find(pictures: list[Path]) -> None:
+    network, _ = planted(0)
+    model = Model(network, "planted", (3, 64, 64))
+    whole = audit_pictures(model, pictures, Request("seeds", seed=2, batch_size=5, culprits=True))
+    alone = audit_pictures(model, pictures, Request("seeds", seed=2, batch_size=5))
+    assert whole.energy == alone.energy
+    assert whole.culprits == find_culprits(model, pictures, alone)[0]
+    # An unfinished audit did not watch what it measured before.
+    request = Request("seeds", seed=2, batch_size=5, culprits=True)
+    kept = Running(folder=pictures[0].parent / "state", save_every=1)
+    with pytest.raises(FeatvisError, match="stopped after 5"):
+        audit_pictures(model, pictures, request, kept, Watching(stop=lambda: True))
+    resumed = audit_pictures(model, pictures, request, replace(kept, resume=True))
+    assert [culprit.layer for culprit in resumed.culprits] == [culprit.layer for culprit in whole.culprits]
+    assert resumed.culprits[0].share == pytest.approx(whole.culprits[0].share, rel=1e-6)
+
+
+def test_audits_of_other_origins_work_or_say_what_they_lack(pictures: list[Path]) -> None:
+    network, _ = planted(0)
+    model = Model(network, "planted", (3, 64, 64))
+    (row,) = compare_variants({"original": model}, pictures, Request("seeds"), crops=0).rows
+    expected, _ = find_culprits(model, pictures, audit_pictures(model, pictures, Request("seeds")))
+    assert [culprit.layer for culprit in find_culprits(model, pictures, row.audit)[0]] == [
+        culprit.layer for culprit in expected
+    ]
+    nameless = replace(row.audit, settings={})
+    with pytest.raises(FeatvisError, match="does not record which score"):
+        find_culprits(model, pictures, nameless)
+    assert find_culprits(model, pictures, nameless, request=Request("seeds"))[0] == expected
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from featvis.audit.loading import Loader
+from featvis.audit.batches import Loader
 from featvis.audit.record import Audit, check_gradients, load_profile, save_profile
+from featvis.audit.request import Request
 from featvis.audit.run import audit_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import SmoothGrad
@@ -44,16 +45,16 @@ def model() -> Model:
 
 
 def test_an_audit_is_the_same_in_any_batches(pictures: list[Path]) -> None:
-    whole = audit_pictures(model(), pictures, batch_size=11)
+    whole = audit_pictures(model(), pictures, Request(batch_size=11))
     for size in (1, 4):
-        parts = audit_pictures(model(), pictures, batch_size=size)
+        parts = audit_pictures(model(), pictures, Request(batch_size=size))
         for period in whole.energy:
             assert parts.energy[period] == pytest.approx(whole.energy[period], rel=1e-6)
             assert parts.controls.keys() == whole.controls.keys()
 
 
 def test_an_audit_survives_json(pictures: list[Path]) -> None:
-    measured = audit_pictures(model(), pictures, "seeds:5", Jitter(SmoothGrad()), seed=4)
+    measured = audit_pictures(model(), pictures, Request("seeds:5", Jitter(SmoothGrad()), seed=4))
     assert Audit.from_json(measured.to_json()) == measured
     content = json.loads(measured.to_json())
     assert content["schema"] == "featvis.audit/1"
@@ -103,13 +104,13 @@ def test_bad_pictures_stop_the_audit_or_are_counted(pictures: list[Path]) -> Non
     pictures[3].write_bytes(pictures[3].read_bytes()[:200])
     with pytest.raises(FeatvisError, match=r"03\.png"):
         audit_pictures(model(), pictures)
-    measured = audit_pictures(model(), pictures, skip_bad=True)
+    measured = audit_pictures(model(), pictures, Request(skip_bad=True))
     assert measured.pictures == 10
     assert "03.png" in measured.skipped[0]
     for path in pictures:
         path.write_bytes(b"")
     with pytest.raises(FeatvisError, match="none of 11 pictures"):
-        audit_pictures(model(), pictures, skip_bad=True)
+        audit_pictures(model(), pictures, Request(skip_bad=True))
 
 
 def test_a_picture_without_gradient_is_named(pictures: list[Path]) -> None:
@@ -128,16 +129,16 @@ def test_the_network_is_as_before(pictures: list[Path]) -> None:
     network = model()
     network.module.train()
     before = fingerprint(network.module)
-    audit_pictures(network, pictures, attribution=SmoothGrad())
+    audit_pictures(network, pictures, Request(attribution=SmoothGrad()))
     assert fingerprint(network.module) == before
 
 
 def test_profiles_are_saved_and_equalise(pictures: list[Path], tmp_path: Path) -> None:
-    raw = audit_pictures(model(), pictures, "seeds:5")
+    raw = audit_pictures(model(), pictures, Request("seeds:5"))
     profile, settings = load_profile(save_profile(raw, tmp_path / "profile.json"))
     assert torch.equal(profile, expected_profile(raw.profile, raw.exact_periods))
     assert settings == json.loads(json.dumps(raw.settings))
-    even = audit_pictures(model(), pictures, "seeds:5", Equalise(profile=profile))
+    even = audit_pictures(model(), pictures, Request("seeds:5", Equalise(profile=profile)))
     assert abs(even.energy[4].value) < raw.energy[4].value / 5
 
 
@@ -181,9 +182,9 @@ def test_the_loader_keeps_order_numbers_and_notes(pictures: list[Path]) -> None:
     Image.new("RGBA", (40, 40), (255, 0, 0, 128)).save(pictures[1])
     loader = Loader(model(), pictures, batch_size=4)
     batches = list(loader)
-    assert [numbers for _, numbers, _ in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
-    assert batches[0][2][1] == "01.png"
-    assert isinstance(batches[0][0], Tensor)
+    assert [batch.numbers for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    assert batches[0].names[1] == "01.png"
+    assert isinstance(batches[0].images, Tensor)
     assert "transparency" in loader.notes[0]
 
 

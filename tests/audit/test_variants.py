@@ -10,6 +10,8 @@ from helpers.networks import Function, fingerprint, plain_gradient, strided
 from PIL import Image
 from torch import Tensor, nn
 
+from featvis.audit.batches import Measured
+from featvis.audit.request import Request, Watching
 from featvis.audit.run import audit_pictures
 from featvis.audit.variants import Variant, compare_variants, fixed_variants
 from featvis.errors import FeatvisError
@@ -60,13 +62,13 @@ def test_an_identical_variant_is_the_same_in_every_number(pictures: list[Path]) 
 
 def test_a_row_is_the_audit_of_that_variant_in_any_batches(pictures: list[Path]) -> None:
     variants = {"original": Variant(model()), "treated": Variant(model(), Jitter(InputXGradient(), shifts=3))}
-    found = compare_variants(variants, pictures, seed=3, batch_size=11, crops=0)
+    found = compare_variants(variants, pictures, Request(seed=3, batch_size=11), crops=0)
     for row, variant, said in zip(found.rows, variants.values(), ("none", "jitter:shifts=3"), strict=True):
-        alone = audit_pictures(model(), pictures, attribution=variant.attribution, seed=3)
+        alone = audit_pictures(model(), pictures, Request(attribution=variant.attribution, seed=3))
         assert row.audit.settings["compensation"] == alone.settings["compensation"] == said
         for period in (2, 4):
             assert row.audit.energy[period] == pytest.approx(alone.energy[period], rel=1e-6)
-    parts = compare_variants(variants, pictures, seed=3, batch_size=3, crops=0)
+    parts = compare_variants(variants, pictures, Request(seed=3, batch_size=3), crops=0)
     assert parts.settings["pixels_hash"] == found.settings["pixels_hash"]
     for whole, part in zip(found.rows, parts.rows, strict=True):
         for period in (2, 4):
@@ -96,13 +98,15 @@ def test_all_take_the_class_of_the_first(pictures: list[Path]) -> None:
 
     seen: dict[str, list[Tensor]] = {}
 
-    def watch(name: str, attributions: Tensor, images: Tensor, total_stride: int) -> None:
+    def watch(name: str, batch: Measured, total_stride: int) -> None:
         assert total_stride == 4
-        seen.setdefault(name, []).append(attributions)
-        seen.setdefault("images", []).append(images)
+        seen.setdefault(name, []).append(batch.gradients)
+        seen.setdefault("images", []).append(batch.images)
 
     plain, other = model(), model(module=Treated(strided(), Reversed()))
-    found = compare_variants({"original": plain, "reversed": other}, pictures[:8], crops=0, watch=watch)
+    found = compare_variants(
+        {"original": plain, "reversed": other}, pictures[:8], crops=0, watching=Watching(seen=watch)
+    )
     images = seen["images"][0].double()
     expected = plain_gradient(plain.module, images)
     assert torch.allclose(seen["original"][0], expected, rtol=1e-6)
@@ -142,7 +146,7 @@ def test_accuracy_and_consistency_are_what_brute_force_gives(pictures: list[Path
             return images.mean((1, 2, 3))[:, None] + 10 * self.bias
 
     steady = compare_variants(
-        {"constant": model(module=Constant()), "corner": model(module=Corner())}, pictures, score="2", crops=6
+        {"constant": model(module=Constant()), "corner": model(module=Corner())}, pictures, Request("2"), crops=6
     )
     constant, corner = (row.consistency for row in steady.rows)
     assert constant == (1.0, 0.0)
@@ -171,7 +175,7 @@ def test_networks_stay_as_they_are_also_after_an_error(pictures: list[Path]) -> 
     before = [fingerprint(variant.module) for variant in variants.values()]
     compare_variants(variants, pictures[:8], crops=2)
     with pytest.raises(FeatvisError):
-        compare_variants(variants, pictures[:8], score="99")
+        compare_variants(variants, pictures[:8], Request("99"))
     assert [fingerprint(variant.module) for variant in variants.values()] == before
 
 
@@ -198,7 +202,7 @@ def test_variants_of_another_task_and_bad_scores_are_named(pictures: list[Path])
         compare_variants({"original": model(), "fewer": fewer}, pictures)
     other = model(module=Treated(strided(), nn.Identity()))
     with pytest.raises(FeatvisError, match="the variant 'wrapped': no layer '3'"):
-        compare_variants({"original": model(), "wrapped": other}, pictures, score="3:0")
+        compare_variants({"original": model(), "wrapped": other}, pictures, Request("3:0"))
     dead = model()
     with torch.no_grad():
         dead.module[8].weight.zero_()
@@ -216,19 +220,21 @@ def test_bad_pictures_stop_it_or_are_counted(pictures: list[Path]) -> None:
     pictures[3].write_bytes(b"")
     with pytest.raises(FeatvisError, match=r"03\.png"):
         compare_variants({"original": model()}, pictures)
-    found = compare_variants({"original": model()}, pictures, skip_bad=True, crops=2)
+    found = compare_variants({"original": model()}, pictures, Request(skip_bad=True), crops=2)
     assert found.pictures == 10
     assert "03.png" in found.skipped[0]
     for path in pictures:
         path.write_bytes(b"")
     with pytest.raises(FeatvisError, match="none of 11 pictures"):
-        compare_variants({"original": model()}, pictures, skip_bad=True)
+        compare_variants({"original": model()}, pictures, Request(skip_bad=True))
 
 
-def test_progress_ends_at_all_pictures_twice(pictures: list[Path]) -> None:
+def test_progress_ends_at_all_pictures(pictures: list[Path]) -> None:
     done: list[int] = []
-    compare_variants({"original": model()}, pictures, batch_size=4, crops=2, progress=done.append)
-    assert done == [4, 8, 11, 15, 19, 22]
+    compare_variants(
+        {"original": model()}, pictures, Request(batch_size=4), crops=2, watching=Watching(progress=done.append)
+    )
+    assert done == [4, 8, 11]
 
 
 def test_fixes_make_variants_and_say_what_they_did(pictures: list[Path]) -> None:

@@ -8,6 +8,7 @@ import torch
 from helpers.running import ZOO, files_below, printed, save_pictures
 
 from featvis.audit.record import Audit, load_profile
+from featvis.audit.request import Request
 from featvis.audit.run import audit_pictures
 from featvis.models.specs import load_model
 
@@ -56,7 +57,9 @@ def test_json_can_be_read_again(place):
     read = Audit.from_json((place / "a.json").read_text())
     assert read.to_json() == (place / "a.json").read_text()
     model = load_model(ZOO, "none", seed=3, size=(64, 64), device="cpu")
-    measured = audit_pictures(model, sorted((place / "photos").iterdir(), key=lambda path: path.as_posix()), seed=3)
+    measured = audit_pictures(
+        model, sorted((place / "photos").iterdir(), key=lambda path: path.as_posix()), Request(seed=3)
+    )
     assert read.energy[8].value == pytest.approx(measured.energy[8].value, rel=1e-6)
 
     shown = {

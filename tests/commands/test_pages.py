@@ -90,20 +90,23 @@ def test_the_page_of_a_comparison_shows_the_pictures_that_were_measured(place):
 def test_gradients_of_the_page_are_those_of_the_comparison(place):
     import torch
 
-    from featvis.commands.gathered import Gathered
+    from featvis.audit.batches import Measured
     from featvis.gradients.engine import GradientEngine
     from featvis.models.specs import load_model
+    from featvis.report import Gathered
 
     model = load_model(ZOO, size=(32, 32), device="cpu")
     paths = [place / "photos" / f"{number}.png" for number in range(3)]
     images = torch.stack([model.load(path)[1] for path in paths])
     gathered = Gathered(model)
-    expected = GradientEngine(model)(model.normalise(images), range(3))
+    engine = GradientEngine(model)
+    expected = engine(model.normalise(images), range(3))
     for first in (0, 2):
         for name in ("original", "twice"):
             part = slice(first, first + 2)
-            gathered.add(name, (1 + (name == "twice")) * expected[part], model.normalise(images[part]), 8)
-    views = gathered.views(paths)
+            seen = model.normalise(images[part]), list(range(3))[part], [path.name for path in paths[part]]
+            gathered.add(name, Measured(*seen, gradients=(1 + (name == "twice")) * expected[part], engine=engine), 8)
+    views = gathered.views()
     assert [view.name for view in views] == ["0.png", "1.png", "2.png"]
     for number, view in enumerate(views):
         assert [version.label for version in view.versions] == ["original", "twice"]

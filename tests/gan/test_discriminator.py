@@ -1,5 +1,7 @@
 """What a discriminator's gradients carry, against plain autograd and the closed forms; what it refuses and what it says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from torch import nn
 
 from featvis.errors import FeatvisError
 from featvis.gan import audit_discriminator, samples_of, sources_of
-from featvis.gan.discriminator import measurable
+from featvis.gan.discriminator import LOGIT, measurable
 from featvis.gan.networks import Conditioned, conditioned, without_sigmoid
 from featvis.measure.estimates import Estimate
 from featvis.measure.sums import checkerboard_energy
@@ -87,7 +89,7 @@ def test_energies_against_the_closed_form():
     """One 3 x 3 convolution of stride 2 whose map is weighed with random signs: phases 1:2:2:4."""
     network = nn.Conv2d(1, 1, 3, 2, 1, bias=False).double()
     nn.init.ones_(network.weight)
-    ours = audit_discriminator(network, {"noise": pictures(256, 1, 32)}, score="seeds")
+    ours = audit_discriminator(network, {"noise": pictures(256, 1, 32)}, replace(LOGIT, score="seeds"))
     value, error = ours.sources["noise"].audit.energy[2]
     assert abs(value - 0.2346) < 4 * error < 0.04
     assert not ours.even_overlap
@@ -99,7 +101,7 @@ def test_nothing_is_changed():
     network[2] = nn.utils.spectral_norm(network[2])
     before, images = fingerprint(network), pictures()
     kept = images.clone()
-    audit_discriminator(network, {"noise": images}, culprits=True, neutral=(-1, 1))
+    audit_discriminator(network, {"noise": images}, replace(LOGIT, culprits=True), neutral=(-1, 1))
     assert fingerprint(network) == before
     assert torch.equal(images, kept)
 
@@ -115,7 +117,7 @@ def test_an_activation_in_place_may_come_first():
 
 def test_each_resolution_and_the_culprits():
     network, images = layers().eval(), pictures()
-    source = audit_discriminator(network, {"noise": images}, culprits=True).sources["noise"]
+    source = audit_discriminator(network, {"noise": images}, replace(LOGIT, culprits=True)).sources["noise"]
     assert [layer.layer for layer in source.resolutions] == ["0", "2"]
     assert [layer.size for layer in source.resolutions] == [(16, 16), (8, 8)]
     assert sorted(culprit.layer for culprit in source.audit.culprits) == ["0", "2"]
@@ -284,7 +286,7 @@ def test_even_overlap_does_not_mean_even_gradients():
     for network, name in ((discriminator, "discriminator"), (generator, "generator")):
         load_strictly(network, read_checkpoint(WEIGHTS / f"face_{name}.pt"), name)
     made = samples_of(generator, 512, "uniform")
-    found = audit_discriminator(discriminator, {"generated": made}, batch_size=128)
+    found = audit_discriminator(discriminator, {"generated": made}, replace(LOGIT, batch_size=128))
     audit = found.sources["generated"].audit
     assert audit.energy[2].value == pytest.approx(0.006, abs=0.001)
     assert audit.energy[4].value == pytest.approx(0.014, abs=0.002)

@@ -18,6 +18,7 @@ from featvis.audit.record import Audit, Culprit
 from featvis.dream.comparison import Measured, measure
 from featvis.dream.dreaming import Dream
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, audit_discriminator, audit_generator
+from featvis.gan.discriminator import LOGIT
 from featvis.measure.estimates import Estimate
 from featvis.predict.prediction import Prediction, predict
 from featvis.report import (
@@ -134,7 +135,9 @@ def discriminator() -> DiscriminatorAudit:
         nn.Linear(384, 1),
     )
     made, drawn = 2 * torch.rand((2, 8, 3, 32, 32)) - 1
-    return audit_discriminator(network, {"generated": made, "noise": drawn}, culprits=True, neutral=(-1, 1))
+    return audit_discriminator(
+        network, {"generated": made, "noise": drawn}, replace(LOGIT, culprits=True), neutral=(-1, 1)
+    )
 
 
 @cache

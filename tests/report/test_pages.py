@@ -35,16 +35,17 @@ from torch import nn
 
 from featvis.audit.comparison import Comparison
 from featvis.audit.record import Audit
+from featvis.audit.request import Request, Watching
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
 from featvis.models.model import Model
 from featvis.predict.overlap import Stage
 from featvis.predict.prediction import predict
 from featvis.report import (
+    Gathered,
     PictureView,
     Version,
     dreams_html,
-    picture_views,
     prediction_html,
     report_html,
     write_report,
@@ -322,8 +323,11 @@ def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
     paths = save_pictures(tmp_path / "pictures", 6, (40, 40))
     model = Model(strided(), "strided", (3, 32, 32), resize=32)
     for attribution, label in ((PLAIN, "equalised"), (Jitter(SmoothGrad(2)), "smoothgrad:samples=2 + jitter")):
-        measured = audit_pictures(model, paths, "seeds", attribution, seed=5)
-        views = picture_views(model, paths, measured, attribution, 3)
+        gathered = Gathered(model, 3)
+        watching = Watching(seen=gathered.add_beside_plain)
+        measured = audit_pictures(model, paths, Request("seeds", attribution, seed=5, batch_size=2), watching=watching)
+        gathered.equalise(measured)
+        views = gathered.views()
         assert [one.name for one in views] == ["0.png", "1.png", "2.png"]
         _, pixels = model.load(paths[1])
         expected = GradientEngine(model, "seeds", 5)(model.normalise(pixels.unsqueeze(0)), [1])

@@ -1,0 +1,64 @@
+"""What a page shows of pictures: the first ones that pass by while they are measured, and the maps at them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from featvis.audit.batches import Measured
+from featvis.audit.record import Audit
+from featvis.gradients.attributions import PLAIN, Gradients
+from featvis.gradients.compensations import Equalise
+from featvis.gradients.draws import Draws
+from featvis.measure.phases import expected_profile
+from featvis.models.model import Model
+from featvis.report.views import SHOWN, PictureView, channels_last
+
+
+class Gathered:
+    """The first pictures that are measured, in [0, 1], and the maps at them by label; nothing is read again.
+
+    model: what prepared them. most: how many.
+    """
+
+    def __init__(self, model: Model, most: int = SHOWN) -> None:
+        self.model, self.most = model, most
+        self.names: list[str] = []
+        self.pictures: list[np.ndarray] = []
+        self.maps: dict[str, list[np.ndarray]] = {}
+
+    def add(self, label: str, batch: Measured, total_stride: int) -> None:
+        """Add a batch under a label, as a comparison's variants are handed on."""
+        known = self.maps.setdefault(label, [])
+        room = self.most - len(known)
+        if len(known) == len(self.pictures):
+            self.names += batch.names[:room]
+            self.pictures += [channels_last(pixels) for pixels in self.model.pixels_shown(batch.images[:room])]
+        known += list(batch.gradients[:room].cpu().numpy())
+
+    def add_beside_plain(self, label: str, batch: Measured, total_stride: int) -> None:
+        """Add a batch of an audit's attribution; its plain gradients stand beside another one."""
+        room = self.most - len(self.pictures)
+        if label == str(PLAIN):
+            self.add("gradient", batch, total_stride)
+        elif room > 0:
+            plain = PLAIN(batch.engine, batch.images[:room], batch.numbers[:room])
+            self.add(label, batch, total_stride)
+            self.maps.setdefault("gradient", []).extend(plain.cpu().numpy())
+
+    def equalise(self, audit: Audit) -> None:
+        """Where plain gradients stand alone: the same with the audit's own profile divided out, as `equalise` does with that of others."""
+        profile = expected_profile(audit.profile, audit.exact_periods)
+        if list(self.maps) != ["gradient"] or audit.total_stride == 1 or not bool((profile > 0).all()):
+            return
+        plain = torch.from_numpy(np.stack(self.maps["gradient"]))
+        as_given = Gradients(lambda images: images, audit.total_stride, Draws(0, range(len(plain))))
+        self.maps["equalised"] = list(Equalise(profile=profile).of(as_given, plain).numpy())
+
+    def views(self) -> list[PictureView]:
+        """Every picture with its maps; plain gradients first, the others in the order in which they came."""
+        labels = sorted(self.maps, key=lambda label: label != "gradient")
+        return [
+            PictureView.of(name, picture, {label: self.maps[label][number] for label in labels})
+            for number, (name, picture) in enumerate(zip(self.names, self.pictures, strict=True))
+        ]
