@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featvis.commands import choices
 from featvis.commands.comparison_table import print_comparison, score_words
 from featvis.commands.options import (
     COMPENSATION,
     METHOD,
-    Registry,
     check_writable,
     model_from,
     network_options,
@@ -37,8 +37,8 @@ CALIBRATED = 32
 """At most so many pictures are held out unless --calibrate asks for more; as many of noise where none is."""
 
 
-class Chain(Registry):
-    """Keys of a registry, joined by +."""
+class Chain(click.Choice):
+    """Names, joined by +."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
         for part in str(value).split("+"):
@@ -53,7 +53,7 @@ class Chain(Registry):
     "--with",
     "fixes",
     multiple=True,
-    type=Chain("featvis.repair.surgery", "FIXES"),
+    type=Chain(choices.FIXES),
     help="A variant with this fix, or with several joined by +.",
 )
 @click.option(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import COMPENSATION, Registry, check_writable, model_from, model_options
+from featvis.commands import choices
+from featvis.commands.options import COMPENSATION, check_writable, model_from, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
@@ -68,17 +69,17 @@ GIF_FRAMES = 40
 @click.option("--rate", type=float, help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
 @click.option(
     "--param",
-    type=Registry("featvis.dream.parameterisations", "PARAMETERISATIONS"),
+    type=click.Choice(choices.PARAMETERISATIONS),
     help="What is optimised; plain from a photograph, fourier from noise.",
 )
 @click.option(
     "--ascent",
-    type=Registry("featvis.dream.ascent", "ASCENTS"),
+    type=click.Choice(choices.ASCENTS),
     help="How a gradient becomes a step; mean-absolute from a photograph, adam from noise.",
 )
 @click.option(
     "--schedule",
-    type=Registry("featvis.dream.ascent", "SCHEDULES"),
+    type=click.Choice(choices.SCHEDULES),
     default="constant",
     show_default=True,
     help="How the size of a step changes.",
@@ -93,7 +94,7 @@ GIF_FRAMES = 40
 )
 @click.option(
     "--fix",
-    type=Registry("featvis.repair.surgery", "FIXES"),
+    type=click.Choice(choices.FIXES),
     help="Dream through a repaired copy of the network; with --compare, in its last cell (backward-even).",
 )
 @click.option("--compare", is_flag=True, help="A grid of dreams instead, each with one thing changed, and its numbers.")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import Registry, check_writable, model_from, model_options
+from featvis.commands import choices
+from featvis.commands.options import check_writable, model_from, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     "names",
     multiple=True,
     required=True,
-    type=Registry("featvis.repair.surgery", "FIXES"),
+    type=click.Choice(choices.FIXES),
     help="A fix; give it again for more, in the order in which they are applied.",
 )
 @click.option("--save", type=click.Path(), help="Write the copy's weights here, as .safetensors.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import importlib
-import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from featvis.commands import choices
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -21,33 +20,12 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Registry(click.Choice):
-    """A choice among the keys of a registry, read from its module's source, so that help need not import torch."""
-
-    def __init__(self, module: str, name: str) -> None:
-        top, *rest = module.split(".")
-        found = importlib.util.find_spec(top)
-        assert found is not None
-        assert found.origin is not None
-        # The packages between are not looked up: that would import them.
-        place = Path(found.origin).parent.joinpath(*rest) if rest else Path(found.origin)
-        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        literal = next(
-            node.value
-            for node in tree.body
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name
-        )
-        assert isinstance(literal, ast.Dict)
-        super().__init__([key.value for key in literal.keys if isinstance(key, ast.Constant)])
-
-
-class Attributions(Registry):
+class Attributions(click.Choice):
     """A key of a registry of attributions, with parameters as in smoothgrad:samples=50,noise=.1; several joined by +. Gives the object."""
 
-    def __init__(self, what: str, module: str, name: str) -> None:
-        super().__init__(module, name)
-        self.what, self.module, self.registry = what, module, name
+    def __init__(self, what: str, names: Sequence[str], module: str, registry: str) -> None:
+        super().__init__(names)
+        self.what, self.module, self.registry = what, module, registry
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -101,8 +79,8 @@ class BatchSize(click.ParamType):
         return int(value)
 
 
-METHOD = Attributions("method", "featvis.gradients.attributions", "METHODS")
-COMPENSATION = Attributions("compensation", "featvis.gradients.compensations", "COMPENSATIONS")
+METHOD = Attributions("method", choices.METHODS, "featvis.gradients.attributions", "METHODS")
+COMPENSATION = Attributions("compensation", choices.COMPENSATIONS, "featvis.gradients.compensations", "COMPENSATIONS")
 
 
 def model_options(command: Command) -> Command:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import Registry, check_writable
+from featvis.commands import choices
+from featvis.commands.options import check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +24,7 @@ def pair_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--real", multiple=True, type=click.Path(), help="Real pictures: files, folders, globs."),
             click.option(
                 "--latent",
-                type=Registry("featvis.gan.networks", "LATENTS"),
+                type=click.Choice(choices.LATENTS),
                 default="normal",
                 show_default=True,
                 help="How latent values are drawn; uniform is in [-1, 1].",

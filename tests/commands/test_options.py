@@ -1,11 +1,13 @@
 """What the commands share: parameters, and places that can be written."""
 
+import importlib
+
 import click
 import pytest
 
+from featvis.commands import choices
 from featvis.commands.options import (
     Numbers,
-    Registry,
     Size,
     check_writable,
     progress_bar,
@@ -40,11 +42,20 @@ def test_no_sizes(text):
         Size().convert(text, None, None)
 
 
-def test_a_registry_reads_the_keys_of_a_dict(tmp_path, monkeypatch):
-    source = 'import nothing_like_this\nOTHER = {"z": 1}\nTHINGS: dict[str, int] = {"b": 1, "a": nothing_like_this.a}\n'
-    (tmp_path / "registry_of_a_test.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert list(Registry("registry_of_a_test", "THINGS").choices) == ["b", "a"]
+@pytest.mark.parametrize(
+    ("names", "module"),
+    [
+        ("METHODS", "featvis.gradients.attributions"),
+        ("COMPENSATIONS", "featvis.gradients.compensations"),
+        ("FIXES", "featvis.repair.surgery"),
+        ("PARAMETERISATIONS", "featvis.dream.parameterisations"),
+        ("ASCENTS", "featvis.dream.ascent"),
+        ("SCHEDULES", "featvis.dream.ascent"),
+        ("LATENTS", "featvis.gan.networks"),
+    ],
+)
+def test_choices_are_the_keys_of_their_registry(names, module):
+    assert getattr(choices, names) == tuple(getattr(importlib.import_module(module), names))
 
 
 def test_places_are_checked(tmp_path):

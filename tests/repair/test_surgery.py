@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from helpers.networks import Function, fingerprint, strided
 from torch import nn
 
-from featvis.commands.options import Registry
+from featvis.commands import choices
 from featvis.errors import FeatvisError
 from featvis.repair.changes import NOT_REACHED, Change, become
 from featvis.repair.forward import Site
@@ -283,7 +283,7 @@ def test_every_fix_says_what_it_is():
         assert any(fix.applies(site) for site in sites)
         assert not fix.applies(Site("dropout", (), ()))
     # The command line reads the names without importing torch.
-    assert list(Registry("featvis.repair.surgery", "FIXES").choices) == list(FIXES)
+    assert list(choices.FIXES) == list(FIXES)
 
 
 def test_become_is_seen_by_all_who_hold_the_layer():
