@@ -38,7 +38,7 @@ from featvis.plots import save_figure
 from featvis.repair.backward import backward_blur, backward_even, backward_smooth_maxpool
 from featvis.repair.backward.hooks import blurring, even_out
 from featvis.repair.backward.profiles import measured_profile
-from featvis.repair.backward.windows import strided_layers, window_of
+from featvis.repair.backward.windows import strided_layers, window_in_plane
 from featvis.repair.changes import Change
 from featvis.tracing.networks import copy_module
 
@@ -71,7 +71,9 @@ def blur(boxes: int) -> Fix:
 def even_at_own_stride(module: nn.Module, images: Tensor, seed: int) -> None:
     """Each layer's gradient evened over its own stride alone, from the score to the pixels."""
     for _, layer in reversed(list(strided_layers(module))):
-        even_out(layer, measured_profile(module, layer, images, window_of(layer).stride))
+        window = window_in_plane(layer)
+        assert window is not None
+        even_out(layer, measured_profile(module, layer, images, window.stride))
 
 
 def even_on_noise(module: nn.Module, images: Tensor, seed: int) -> None:

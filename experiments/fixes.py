@@ -28,6 +28,7 @@ from featvis.repair.forward import Site
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.trace import trace
+from featvis.tracing.windows import Window
 
 TABLE = RESULTS / "fixes.csv"
 SIZE = 160
@@ -54,8 +55,8 @@ def operations(name: str) -> float:
 
 def downsampling() -> list[str]:
     """The fixes that are for strided convolutions or pooling."""
-    sites = [Site(kind, (3, 3), (2, 2)) for kind in ("convolution", "maximum pooling")] + [
-        Site("convolution", (1,), (2,))
+    sites = [Site(kind, Window.of((3, 3), 2)) for kind in ("convolution", "maximum pooling")] + [
+        Site("convolution", Window.of((1,), 2))
     ]
     return [name for name, fix in FIXES.items() if any(fix.applies(site) for site in sites)]
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from featvis.audit.batches import Batch, Loader, Remembered, measured
@@ -18,12 +17,15 @@ from featvis.audit.request import USUAL, Request
 from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.phases import fold, laid_out
+from featvis.measure.phases import fold
 from featvis.measure.sums import Energies, EnergySums
 from featvis.models.model import Model
 from featvis.predict.prediction import predict
+from featvis.repair.backward.hooks import made_even
+from featvis.repair.backward.windows import planes_of
 from featvis.tracing.prepared import Handles
 from featvis.tracing.trace import LayerRow
+from featvis.tracing.windows import Window
 
 EMPTY = 0.01
 """A phase with less than this share of the mean energy cannot be divided even; its neighbours are spread over it."""
@@ -134,7 +136,7 @@ def _culprit(watcher: _Watcher, left: Energies, baseline: Audit, injected: Mappi
         type=row.type,
         kernel=row.kernel,
         stride=row.stride,
-        remainder=tuple(kernel % stride for kernel, stride in zip(row.kernel, row.stride, strict=True)),
+        remainder=Window.of(row.kernel, row.stride).remainder,
         period=math.lcm(*(stride.numerator for stride in row.total_stride)),
         injected=injected.get(row.name),
         measured=watcher.metric.compute().energy[math.lcm(*row.stride)],
@@ -156,39 +158,33 @@ def _injected(model: Model, engine: GradientEngine) -> dict[str, float]:
 
 
 class _Watcher:
-    """Measures what a layer sends back to its input: its energy at its own stride, and each channel's phase profile."""
+    """Measures what a layer sends back to its input: its energy at its own stride, and each channel's phase profile.
+
+    A layer that reads maps of several numbers of channels, such as one pooling layer used twice, has a profile for each of them.
+    """
 
     def __init__(self, row: LayerRow, dims: int) -> None:
         self.row, self.stride = row, row.stride if dims == 2 else (1, *row.stride)
         self.metric = EnergySums(math.lcm(*row.stride), dims)
         self.numbers: list[int] = []
-        self.energy: Tensor | float = 0.0
+        self.energies: dict[int, Tensor] = {}
 
     def __call__(self, gradient: Tensor) -> None:
         self.metric.update(gradient, self.numbers)
-        self.energy = self.energy + fold(_planes(gradient).double().square(), *self.stride).sum(0)
+        energy = fold(planes_of(gradient).double().square(), *self.stride).sum(0)
+        self.energies[len(energy)] = self.energies.get(len(energy), torch.zeros(())) + energy
 
     def evening(self) -> Callable[[Tensor], Tensor]:
         """A function that makes each channel's expected energy even over the phases of the stride."""
-        assert isinstance(self.energy, Tensor)
-        level = self.energy.mean((1, 2), keepdim=True)
-        profile = torch.where(level > 0, self.energy / level, 1.0)
-        divisible = profile.amin((1, 2), keepdim=True) >= EMPTY
-        divisors = torch.where(divisible, profile, 1.0).sqrt()
-        window = self.stride
+        treatments = {}
+        for channels, energy in self.energies.items():
+            level = energy.mean((1, 2), keepdim=True)
+            profile = torch.where(level > 0, energy / level, 1.0)
+            empty = profile.amin((1, 2), keepdim=True) < EMPTY
+            treatments[channels] = torch.where(empty, 1.0, profile), empty
 
         def even(gradient: Tensor) -> Tensor:
-            planes = _planes(gradient)
-            height, width = planes.shape[-2:]
-            tiled = laid_out(divisors, height, width)
-            # Each pixel takes the sum over one stride, by its root: every phase is in every sum once, and the energy stays.
-            padded = F.pad(planes, (window[1] - 1, 0, window[0] - 1, 0))
-            spread = F.avg_pool2d(padded, window, stride=1) * math.sqrt(math.prod(window))
-            return torch.where(divisible, planes / tiled.to(planes.dtype), spread).view_as(gradient)
+            profile, empty = treatments[gradient.shape[1]]
+            return made_even(gradient, profile, self.stride, empty)
 
         return even
-
-
-def _planes(gradient: Tensor) -> Tensor:
-    """The gradient as (B, C, H, W), signals with H = 1."""
-    return gradient if gradient.ndim == 4 else gradient.unsqueeze(2)

@@ -20,9 +20,10 @@ from featvis.errors import FeatvisError, nearest_names
 from featvis.measure.periods import exact_periods, periods_of
 from featvis.measure.phases import fold, interior
 from featvis.predict.rules import RULES, Rule, Step, identity
-from featvis.tracing.grids import Grid, per_axis
+from featvis.tracing.grids import Grid
 from featvis.tracing.networks import layer_named
-from featvis.tracing.trace import Operation, Trace, Value, trace, window
+from featvis.tracing.trace import Operation, Trace, Value, trace
+from featvis.tracing.windows import Window
 
 WEIGHTS = ("learned", "uniform")
 """Each weight's own square, or all weights of a layer alike."""
@@ -106,8 +107,8 @@ def predict(
 
     learned = weights == "learned"
     like = like if like.dtype == torch.float64 else like.float()
-    windows = _windows(record, end)
-    outputs = {spot.output for spots in windows.values() for spot in spots}
+    places = _places(record, end)
+    outputs = {spot.output for spots in places.values() for spot in spots}
     behind: dict[int, Tensor] = {}
     layers: dict[int, LayerPrediction] = {}
     notes: set[str] = set()
@@ -115,7 +116,7 @@ def predict(
     for number, energy in expected_energies(record, end, like, learned, assume_identity, notes):
         if number in outputs:
             behind[number] = energy.flatten(2).mean((0, 2)) if energy.ndim > 2 else energy.mean(0)
-        for spot in windows.get(number, ()):
+        for spot in places.get(number, ()):
             layers[spot.order] = _layer_prediction(spot, energy, behind, record, total_stride, learned)
         if number == 0:
             profile = _profile(energy, record.grids[0], (Fraction(total_stride),) * axes)
@@ -197,59 +198,51 @@ _MEND = "--assume-identity NAME, an operator or a layer, takes it to pass the gr
 
 
 @dataclass(frozen=True)
-class _Window:
-    """An operation that reads a map through windows: its place in the trace, its output, and what it reads along each axis."""
+class _Place:
+    """An operation that reads a map through windows: its number in the trace, its output, and what it reads along each axis."""
 
     order: int
     operation: Operation
     output: int
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
+    window: Window
 
 
-def _windows(record: Trace, end: int | None) -> dict[int, list[_Window]]:
+def _places(record: Trace, end: int | None) -> dict[int, list[_Place]]:
     """The windowed operations behind a value, by the number of the map that they read; transposed ones are wider than they read."""
-    found: dict[int, list[_Window]] = {}
+    found: dict[int, list[_Place]] = {}
     for order, operation in enumerate(record.leading_to(end)):
-        arguments, inputs = operation.arguments, operation.inputs
+        inputs, window = operation.inputs, operation.window
         grid = record.grids[inputs[0]] if inputs else None
-        kernel, stride = window(operation)
-        if not kernel or grid is None or grid.dimensions is None or operation.grid is None:
+        if window is None or not window.kernel or grid is None or grid.dimensions is None or operation.grid is None:
             continue
-        axes, dilation = len(grid.strides), (1,)
-        if operation.operator == "convolution":
-            if arguments[6]:
-                continue
-            dilation = tuple(arguments[5])
-        elif operation.operator.startswith("max_pool") and len(arguments) > 4:
-            dilation = tuple(arguments[4])
-        elif operation.operator == "slice":
-            along = arguments[1] % len(record.shapes[inputs[0]])
-            stride = tuple(stride[0] if dimension == along else 1 for dimension in grid.dimensions)
-        geometry = (per_axis(values, axes) for values in (kernel, stride, dilation))
-        spot = _Window(order, operation, operation.outputs[0], *geometry)
-        if max(*spot.kernel, *spot.stride) > 1:
-            found.setdefault(inputs[0], []).append(spot)
+        if operation.operator == "convolution" and operation.arguments[6]:
+            continue
+        if operation.operator == "slice":
+            along = operation.arguments[1] % len(record.shapes[inputs[0]])
+            strides = [window.stride[0] if dimension == along else 1 for dimension in grid.dimensions]
+            window = Window.of(1, strides, axes=len(strides))
+        window = window.on(len(grid.strides))
+        if max(*window.kernel, *window.stride) > 1:
+            found.setdefault(inputs[0], []).append(_Place(order, operation, operation.outputs[0], window))
     return found
 
 
 def _layer_prediction(
-    spot: _Window, energy: Tensor, behind: dict[int, Tensor], record: Trace, total_stride: int, learned: bool
+    spot: _Place, energy: Tensor, behind: dict[int, Tensor], record: Trace, total_stride: int, learned: bool
 ) -> LayerPrediction:
     operation, grid = spot.operation, record.grids[spot.operation.inputs[0]]
     assert grid is not None
     name = operation.layer
     is_leaf = not any(other.startswith(f"{name}.") for other in record.layer_types) and name in record.layer_types
-    strides = [Fraction(stride) for stride in spot.stride]
+    strides = [Fraction(stride) for stride in spot.window.stride]
     own = _profile(energy, grid, strides)
     whole = _profile(energy, grid, [total_stride / stride for stride in grid.strides])
     return LayerPrediction(
         name=name,
         type=record.layer_types[name] if is_leaf else f"({operation.operator})",
-        kernel=spot.kernel,
-        stride=spot.stride,
-        remainder=tuple(kernel % stride for kernel, stride in zip(spot.kernel, spot.stride, strict=True)),
+        kernel=spot.window.kernel,
+        stride=spot.window.stride,
+        remainder=spot.window.remainder,
         period=math.lcm(*((a * b).numerator for a, b in zip(grid.strides, strides, strict=True))),
         injected=_unevenness(_taps_by_phase(spot, behind.get(spot.output), learned)),
         arriving=None if own is None else _unevenness(own),
@@ -257,23 +250,19 @@ def _layer_prediction(
     )
 
 
-def _taps_by_phase(spot: _Window, behind: Tensor | None, learned: bool) -> Tensor:
+def _taps_by_phase(spot: _Place, behind: Tensor | None, learned: bool) -> Tensor:
     """The energy that one windowed operation sends to each phase of its stride from an even map, mean 1; never read: 0.
 
     behind: mean energy of each channel of its output, (C,).
     """
-    if max(spot.stride) == 1:
-        return torch.ones(spot.stride)
-    taps = torch.ones(spot.kernel, dtype=torch.float64)
+    if max(spot.window.stride) == 1:
+        return torch.ones(spot.window.stride)
+    taps = torch.ones(spot.window.kernel, dtype=torch.float64)
     weight = spot.operation.arguments[1]
     if learned and isinstance(weight, Tensor) and behind is not None:
         squares = weight.double().square().sum(1)
         taps = torch.tensordot(behind.to(squares), squares, 1).cpu()
-    for axis, (stride, dilation) in enumerate(zip(spot.stride, spot.dilation, strict=True)):
-        phases = torch.arange(taps.shape[axis]) * dilation % stride
-        shape = [*taps.shape]
-        shape[axis] = stride
-        taps = taps.new_zeros(shape).index_add_(axis, phases, taps)
+    taps = spot.window.by_phase(taps)
     return taps / taps.mean()
 
 

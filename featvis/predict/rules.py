@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from featvis.predict.pooling import adaptive_weights, back_along_axes, pooling_weights
-from featvis.tracing.grids import per_axis
 from featvis.tracing.trace import Operation, Value
 
 QUANTILES = 1001
@@ -294,12 +293,10 @@ def _pooling(axes: int, average: bool) -> Rule:
     """Pooling by windows of n valid values: a mean has coefficients 1/n, squared; a maximum is each with probability 1/n."""
 
     def rule(step: Step) -> Flow:
-        kernels = per_axis(step.argument(1), axes)
-        strides = per_axis(step.argument(2) or kernels, axes)
-        paddings = per_axis(step.argument(3, (0,)), axes)
-        dilations = per_axis((1,) if average else step.argument(4, (1,)), axes)
+        assert step.operation.window is not None
+        window = step.operation.window.on(axes)
         count_padding = average and step.argument(5, True)
-        geometry = zip(*_sizes(step, axes), kernels, strides, paddings, dilations, strict=True)
+        geometry = zip(*_sizes(step, axes), window.kernel, window.stride, window.padding, window.dilation, strict=True)
         matrices = [pooling_weights(i, o, k, s, p, d, count_padding) for i, o, k, s, p, d in geometry]
         if average and step.argument(6):
             # The given divisor replaces the count; one axis carries it.

@@ -15,7 +15,7 @@ from featvis.repair.changes import NOT_REACHED, Change, layer_names
 from featvis.repair.forward import Site
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.refusals import refusals
-from featvis.tracing.trace import Operation, Trace, trace, window
+from featvis.tracing.trace import Operation, Trace, trace
 
 KINDS = {
     "forward": "outputs change; retrain or fine-tune",
@@ -278,18 +278,17 @@ def _slices_that_read_all(record: Trace) -> set[int]:
 
 def site_of(operation: Operation) -> Site | None:
     """What an operation does to the resolution, None where it leaves it alone."""
-    kernel, stride = window(operation)
-    operator, arguments = operation.operator, operation.arguments
-    if operator == "convolution" and max(stride, default=1) > 1:
-        kind = "transposed convolution" if arguments[6] else "convolution"
-        return Site(kind, kernel, stride)
-    if operator.startswith(("max_pool", "avg_pool")) and max(stride, default=1) > 1:
-        return Site("maximum pooling" if operator.startswith("max") else "average pooling", kernel, stride)
-    if operator == "slice" and max(stride, default=1) > 1:
-        return Site("slicing", kernel, stride)
+    window, operator = operation.window, operation.operator
+    if window is not None and max(window.stride, default=1) > 1:
+        if operator == "convolution":
+            return Site("transposed convolution" if operation.arguments[6] else "convolution", window)
+        if operator.startswith(("max_pool", "avg_pool")):
+            return Site("maximum pooling" if operator.startswith("max") else "average pooling", window)
+        if operator == "slice":
+            return Site("slicing", window)
     if operator.startswith("upsample"):
-        return Site("interpolation", (), ())
-    return Site("pixel shuffle", (), ()) if operator == "pixel_shuffle" else None
+        return Site("interpolation")
+    return Site("pixel shuffle") if operator == "pixel_shuffle" else None
 
 
 def _nothing(fix: Fix, module: nn.Module, missed: Sequence[Change]) -> str:

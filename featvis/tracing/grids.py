@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from torch.utils._pytree import tree_leaves
-
-POOLING = ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "max_pool1d", "avg_pool1d")
+from featvis.tracing.windows import Window, window_of
 
 VIEWS = ("view", "_unsafe_view", "reshape", "expand")
 
@@ -46,23 +44,21 @@ def grid_after(
     dimensions = grid.dimensions
     if dimensions is None:
         return _recovered(grid, shape)
-    if operator == "convolution":
-        stride = per_axis(arguments[3], axes)
-        if not arguments[6] and _covers(grid, kernel_of(arguments[1]), arguments[4], shape):
-            return None
-        return _scaled(grid, [Fraction(1, s) if arguments[6] else s for s in stride], shape)
-    if operator in POOLING:
-        kernel = per_axis(arguments[1], axes)
-        stride = per_axis(arguments[2], axes) if len(arguments) > 2 and arguments[2] else kernel
-        return None if _covers(grid, kernel, arguments[3:4] or (0,), shape) else _scaled(grid, stride, shape)
+    window = window_of(operator, arguments)
     if operator in ("slice", "unfold"):
-        dimension, step = arguments[1] % len(before), arguments[3 if operator == "unfold" else 4 :] or (1,)
-        return _scaled(grid, [step[0] if known == dimension else 1 for known in dimensions], shape)
-    if operator in ("pixel_unshuffle", "pixel_shuffle"):
-        factor = Fraction(arguments[1])
-        return _scaled(grid, [factor if operator == "pixel_unshuffle" else 1 / factor] * axes, shape)
+        dimension, step = arguments[1] % len(before), window.stride[0] if window else arguments[3]
+        return _scaled(grid, [step if known == dimension else 1 for known in dimensions], shape)
+    if operator == "convolution" and arguments[6]:
+        assert window is not None
+        return _scaled(grid, [Fraction(1, stride) for stride in window.on(axes).stride], shape)
+    if window is not None:
+        window = window.on(axes)
+        return None if _covers(grid, window, shape) else _scaled(grid, window.stride, shape)
+    if operator == "pixel_shuffle":
+        return _scaled(grid, [Fraction(1, arguments[1])] * axes, shape)
     if operator == "im2col":
-        return _columns(grid, *(per_axis(values, axes) for values in arguments[1:5]))
+        kernel, dilation, padding, stride = arguments[1:5]
+        return _columns(grid, Window.of(kernel, stride, padding, dilation, axes))
     if operator in ("permute", "transpose"):
         order = list(range(len(shape)))
         if operator == "permute":
@@ -98,16 +94,11 @@ def _reduced(arguments: tuple[Any, ...], ndim: int) -> set[int]:
     return {dimension % ndim for dimension in given}
 
 
-def _covers(grid: Grid, kernel: tuple[int, ...], padding: Any, shape: tuple[int, ...]) -> bool:
+def _covers(grid: Grid, window: Window, shape: tuple[int, ...]) -> bool:
     """Whether a single window covers the whole map, as in global pooling. Smaller or padded ones are strides that ran out of pixels."""
     assert grid.dimensions is not None
     single = all(shape[dimension] == 1 for dimension in grid.dimensions) and any(size > 1 for size in grid.sizes)
-    return single and not any(tree_leaves(padding)) and max(kernel, default=0) > SMALL_WINDOW
-
-
-def kernel_of(weight: Any) -> tuple[int, ...]:
-    """The kernel size of a convolution's weight, empty where the weight is computed from the input."""
-    return tuple(weight.shape[2:]) if hasattr(weight, "shape") else ()
+    return single and not any(window.padding) and max(window.kernel, default=0) > SMALL_WINDOW
 
 
 def _scaled(grid: Grid, factors: Iterable[Fraction | int], shape: tuple[int, ...]) -> Grid:
@@ -118,17 +109,10 @@ def _scaled(grid: Grid, factors: Iterable[Fraction | int], shape: tuple[int, ...
     return replace(grid, strides=strides, sizes=sizes)
 
 
-def per_axis(values: Any, count: int) -> tuple[int, ...]:
-    """One value for each axis; a one-dimensional map may stand in a picture of one row, its values are the last ones."""
-    values = tuple(values)
-    return values[-count:] if len(values) >= count else values * count
-
-
-def _columns(grid: Grid, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Grid:
+def _columns(grid: Grid, window: Window) -> Grid:
     """The grid of windows that were laid out as columns."""
-    windows = zip(grid.sizes, kernel, dilation, padding, stride, strict=True)
-    sizes = tuple((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, d, p, s in windows)
-    strides = tuple(old * step for old, step in zip(grid.strides, stride, strict=True))
+    sizes = tuple(window.count(axis, size) for axis, size in enumerate(grid.sizes))
+    strides = tuple(old * step for old, step in zip(grid.strides, window.stride, strict=True))
     return Grid(strides, sizes, None, grid)
 
 

@@ -17,10 +17,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from featvis.errors import FeatvisError
-from featvis.tracing.grids import MOVES, POOLING, Grid, grid_after, kernel_of
+from featvis.tracing.grids import MOVES, Grid, grid_after
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.refusals import refusals
 from featvis.tracing.watching import Watcher
+from featvis.tracing.windows import Window, window_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class Operation:
     """One operation on a tensor that depends on the input.
 
     operator: its name without overload ("convolution"). layer: the dotted name of the innermost module that was running, and call:
-    which module call that was. arguments, keywords: as given, traced tensors replaced by Values. `window`: kernel size, stride
-    and dilation where it has them.
+    which module call that was. arguments, keywords: as given, traced tensors replaced by Values.
     """
 
     operator: str
@@ -53,6 +53,11 @@ class Operation:
     def inputs(self) -> tuple[int, ...]:
         leaves = tree_leaves((self.arguments, self.keywords), is_leaf=lambda item: isinstance(item, Value))
         return tuple(leaf.number for leaf in leaves if isinstance(leaf, Value))
+
+    @property
+    def window(self) -> Window | None:
+        """What it reads along each axis, None where it reads no windows."""
+        return window_of(self.operator, self.arguments)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ class Trace:
             operation.layer[:dot] for operation in self.operations if operation.layer for dot in _dots(operation.layer)
         }
         for operation in chosen:
-            kernel, stride = window(operation)
+            window = operation.window
+            kernel, stride = (window.kernel, window.stride) if window else ((), ())
             before = [self.grids.get(number) for number in operation.inputs]
             mark = _mark(operation, before, stride)
             layer_type = self.layer_types.get(operation.layer, "GraphModule")
@@ -180,21 +186,6 @@ def _mark(operation: Operation, before: Iterable[Grid | None], stride: tuple[int
     if pooling:
         return "pooling"
     return "strided" if stride and max(stride) > 1 else ""
-
-
-def window(operation: Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Kernel size and stride of an operation, empty where it has none."""
-    arguments = operation.arguments
-    if operation.operator == "convolution":
-        return kernel_of(arguments[1]), tuple(arguments[3])
-    if operation.operator in POOLING:
-        kernel = tuple(arguments[1])
-        return kernel, tuple(arguments[2]) if len(arguments) > 2 and arguments[2] else kernel
-    if operation.operator == "slice":
-        return (1,), (arguments[4] if len(arguments) > 4 else 1,)
-    if operation.operator == "pixel_unshuffle":
-        return (arguments[1],), (arguments[1],)
-    return (), ()
 
 
 class _Recorder(Watcher):

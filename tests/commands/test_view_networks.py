@@ -53,7 +53,7 @@ def record(name):
 
 def test_an_audit_measures_what_it_does_of_a_network_that_reshapes():
     for name in ("Tutorial", "reshaping"):
-        printed("audit", f"nets.py:{name}", "photos", *SIZE, "--json", f"{name}.json")
+        printed("audit", f"nets.py:{name}", "photos", *SIZE, "--culprits", "--json", f"{name}.json")
     viewing, reshaping = record("Tutorial.json"), record("reshaping.json")
     assert viewing["settings"]["prepared"]
     assert any(SAID in note for note in viewing["notes"])

@@ -12,6 +12,7 @@ from featvis.errors import FeatvisError
 from featvis.predict.prediction import predict
 from featvis.repair.forward import Site
 from featvis.repair.surgery import FIXES, operate
+from featvis.tracing.windows import Window
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d}
 AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d}
@@ -22,7 +23,7 @@ WINDOWS = {
         (fix, *window)
         for fix in (*KEEPING, "l2pool", "pool-shortcut")
         for window in windows
-        if FIXES[fix].applies(Site(kind, window[:1], window[1:2]))
+        if FIXES[fix].applies(Site(kind, Window.of(window[:1], window[1:2])))
     ]
     for kind, windows in {
         "convolution": [(1, 2, 0), (3, 2, 1), (4, 2, 1), (7, 2, 3), (5, 3, 2), (11, 4, 2)],

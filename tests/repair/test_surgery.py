@@ -12,6 +12,7 @@ from featvis.errors import FeatvisError
 from featvis.repair.changes import NOT_REACHED, Change, become
 from featvis.repair.forward import Site
 from featvis.repair.surgery import FIXES, KINDS, Fix, operate
+from featvis.tracing.windows import Window
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -275,13 +276,13 @@ def test_a_fix_without_a_name_is_known_by_its_description():
 
 
 def test_every_fix_says_what_it_is():
-    sites = [Site(kind, (3, 3), (2, 2)) for kind in ("convolution", "maximum pooling", "transposed convolution")]
-    sites.append(Site("convolution", (1, 1), (2, 2)))
+    sites = [Site(kind, Window.of((3, 3), 2)) for kind in ("convolution", "maximum pooling", "transposed convolution")]
+    sites.append(Site("convolution", Window.of((1, 1), 2)))
     for fix in FIXES.values():
         assert fix.kind in KINDS
         assert "\n" not in fix.description
         assert any(fix.applies(site) for site in sites)
-        assert not fix.applies(Site("dropout", (), ()))
+        assert not fix.applies(Site("dropout"))
     # The command line reads the names without importing torch.
     assert list(choices.FIXES) == list(FIXES)
 

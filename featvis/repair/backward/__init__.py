@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError
 from featvis.repair.backward.hooks import BOXES, SMALL, blurring, even_out, evening, smooth
 from featvis.repair.backward.profiles import drawn_alike, measured_profile, overlap_profile
-from featvis.repair.backward.windows import MAXIMA, stride_words, strided_layers, times, window_of, words
+from featvis.repair.backward.windows import stride_words, strided_layers, window_in_plane, words
 from featvis.repair.changes import Change
-from featvis.tracing.grids import per_axis
 from featvis.tracing.networks import copy_module
 from featvis.tracing.trace import LayerRow, trace
+from featvis.tracing.windows import MAXIMA, per_axis, times
 
 FEWEST = 8
 """Fewer pictures than this calibrate no profile; 30 are better."""
@@ -47,9 +47,10 @@ def backward_smooth_maxpool(module: nn.Module, images: Tensor | None, seed: int)
     """
     changes = []
     for name, layer in module.named_modules():
-        if not isinstance(layer, MAXIMA) or smooth in layer._forward_hooks.values():
+        window = window_in_plane(layer) if isinstance(layer, MAXIMA) else None
+        if window is None or smooth in layer._forward_hooks.values():
             continue
-        if max(window_of(layer).dilation) > 1 or layer.return_indices:
+        if max(window.dilation) > 1 or layer.return_indices:
             raise FeatvisError(
                 f"{name}: max-pooling that is dilated or returns its indices has no smooth surrogate; replace it, or leave the fix out"
             )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featvis.measure.phases import laid_out
-from featvis.repair.backward.windows import WINDOWS, planes_of, skips, window_of
+from featvis.repair.backward.windows import planes_of, window_in_plane
 
 BOXES = 4
 """How often `backward_blur` averages over a stride: the fewest with a centred kernel that lower E tenfold on a trained network."""
@@ -46,15 +46,28 @@ def evening(layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | N
     """A forward hook: divides the gradient at the layer's input by the root of its profile, phases that are never read filled."""
 
     def even(gradient: Tensor) -> Tensor:
-        planes = planes_of(gradient)
-        if isinstance(layer, WINDOWS) and skips(window := window_of(layer)):
-            # Each pixel takes the sum over one stride, by its root: every phase is in every sum once, and the energy stays.
-            planes = F.pad(planes, (window.stride[1] - 1, 0, window.stride[0] - 1, 0))
-            planes = F.avg_pool2d(planes, window.stride, stride=1) * math.sqrt(math.prod(window.stride))
+        window = window_in_plane(layer)
         profile = cast(Tensor, getattr(layer, PROFILE))
-        return (planes / laid_out(profile.sqrt(), *planes.shape[-2:]).to(planes)).reshape(gradient.shape)
+        return made_even(gradient, profile, None if window is None or not window.skips else window.stride)
 
     return _treated(arguments, even)
+
+
+def made_even(
+    gradient: Tensor, profile: Tensor, stride: tuple[int, ...] | None = None, skipped: Tensor | None = None
+) -> Tensor:
+    """A gradient over the root of its phase profile, (C or 1, rows, columns).
+
+    stride: where it is given, the gradient is first spread over it, so that phases without any are filled. skipped: (C, 1, 1), the
+    channels for which this is done, where not for all.
+    """
+    planes = planes_of(gradient)
+    if stride is not None:
+        # Each pixel takes the sum over one stride, by its root: every phase is in every sum once, and the energy stays.
+        padded = F.pad(planes, (stride[1] - 1, 0, stride[0] - 1, 0))
+        spread = F.avg_pool2d(padded, stride, stride=1) * math.sqrt(math.prod(stride))
+        planes = spread if skipped is None else torch.where(skipped, spread, planes)
+    return (planes / laid_out(profile.sqrt(), *planes.shape[-2:]).to(planes)).reshape(gradient.shape)
 
 
 def blurring(layer: nn.Module, arguments: tuple[Any, ...], boxes: int = BOXES) -> tuple[Any, ...] | None:
@@ -62,7 +75,9 @@ def blurring(layer: nn.Module, arguments: tuple[Any, ...], boxes: int = BOXES) -
 
     def blur(gradient: Tensor) -> Tensor:
         planes = planes_of(gradient)
-        stride = window_of(layer).stride
+        window = window_in_plane(layer)
+        assert window is not None
+        stride = window.stride
         # An odd number of averages over an even stride lies half a pixel off.
         margins = [
             boxes * (step - 1) // 2 + side * (boxes * (step - 1) % 2) for step in stride[::-1] for side in (0, 1)

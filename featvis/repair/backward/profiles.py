@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
 from featvis.measure.phases import fold, interior, period_parts, shrunk
-from featvis.repair.backward.windows import CONVOLUTIONS, planes_of, times, window_of
+from featvis.repair.backward.windows import planes_of, window_in_plane
 from featvis.tracing.networks import output_tensor
 from featvis.tracing.refusals import refusals
+from featvis.tracing.windows import CONVOLUTIONS, times
 
 BATCH = 8
 """Pictures at a time while profiles are calibrated."""
@@ -30,16 +31,13 @@ def overlap_profile(layer: nn.Module) -> Tensor:
 
     Each tap of a convolution counts with its squared weights, of pooling alike; phases that no window reads are 0.
     """
-    window = window_of(layer)
+    window = window_in_plane(layer)
+    assert window is not None
     taps = torch.ones(1, *window.kernel, dtype=torch.float64)
     if isinstance(layer, CONVOLUTIONS):
         squares = layer.weight.detach().double().square().unflatten(0, (layer.groups, -1)).sum(1)
         taps = squares.view(-1, *window.kernel).cpu()
-    for axis, (stride, dilation, padding) in enumerate(zip(*window[1:], strict=True), 1):
-        phases = (torch.arange(taps.shape[axis]) * dilation - padding) % stride
-        shape = [*taps.shape]
-        shape[axis] = stride
-        taps = taps.new_zeros(shape).index_add_(axis, phases, taps)
+    taps = window.by_phase(taps)
     level = taps.mean((1, 2), keepdim=True)
     return torch.where(level > 0, taps / level, 1.0)
 
@@ -69,7 +67,7 @@ def drawn_alike(module: nn.Module) -> bool:
     return float(surplus) > CHANCE
 
 
-def measured_profile(network: nn.Module, layer: nn.Module, images: Tensor, phases: tuple[int, int]) -> Tensor:
+def measured_profile(network: nn.Module, layer: nn.Module, images: Tensor, phases: tuple[int, ...]) -> Tensor:
     """The expected energy by phase of the gradient at a layer's input, (C, rows, columns), each channel with mean 1.
 
     Each picture counts alike. What the mean profile of a channel owes to the spread between pictures is taken off, for each exact period

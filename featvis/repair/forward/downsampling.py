@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,21 +13,17 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError
 from featvis.repair.changes import Change
 from featvis.repair.forward.sites import (
-    AVERAGES,
-    CONVOLUTIONS,
-    MAXIMA,
     Site,
     downsamples,
     downsamples_unevenly,
-    each_axis,
     overlaps_unevenly,
     reads_single_pixels,
-    size_words,
     takes_maxima,
 )
 from featvis.repair.forward.surrounding import check_axes, check_own_weight, check_plain, replace, sites, surround
 from featvis.repair.layers import BlurPool1d, BlurPool2d, L2Pool1d, L2Pool2d
 from featvis.repair.layers import pad as pad_map
+from featvis.tracing.windows import AVERAGES, CONVOLUTIONS, MAXIMA, size_words
 
 LONGEST = 32
 """Values of the longest blur: one of a stride of 16, as of vision transformers' patches."""
@@ -50,9 +47,9 @@ def blurpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change
             )
     changes = []
     for name, layer, site, note, length in found:
-        blur = _BLUR[len(length)](length, site.stride)
+        blur = _BLUR[len(length)](length, site.window.stride)
         after = f"dense, binomial blur {size_words(length)}"
-        if reads_single_pixels(site) and _unpadded(layer):
+        if reads_single_pixels(site) and not any(site.window.padding):
             # Linear, so the order does not matter; the smaller map is cheaper.
             layer.stride = (1,) * len(length)
             surround(layer, before=blur)
@@ -64,7 +61,7 @@ def blurpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change
 
 def _blur_length(site: Site) -> tuple[int, ...]:
     averages = site.kind == "average pooling"
-    axes = zip(site.kernel, site.stride, strict=True)
+    axes = zip(site.window.kernel, site.window.stride, strict=True)
     return tuple(2 * stride - (averages and kernel % 2 == 0) if stride > 1 else 1 for kernel, stride in axes)
 
 
@@ -72,18 +69,18 @@ def avgpool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change]
     """Every strided layer evaluated densely, then averaged over cells of the stride; maximum pooling becomes average pooling first."""
     changes = []
     for name, layer, site, note in _chosen(module, downsamples_unevenly):
-        after = f"dense, mean of {size_words(site.stride)}"
+        after = f"dense, mean of {size_words(site.window.stride)}"
         if takes_maxima(site):
-            _check_maxima(name, layer)
-            stride = site.stride if site.even else 1
-            average = _AVERAGE[len(site.stride)](
-                site.kernel, stride, layer.padding, layer.ceil_mode, count_include_pad=False
+            _check_maxima(name, layer, site)
+            stride = site.window.stride if site.window.even else 1
+            average = _AVERAGE[len(site.window.stride)](
+                site.window.kernel, stride, layer.padding, layer.ceil_mode, count_include_pad=False
             )
             replace(layer, average)
-            after = f"average pooling {size_words(site.kernel)}" + (
-                "" if site.even else f", mean of {size_words(site.stride)}"
+            after = f"average pooling {size_words(site.window.kernel)}" + (
+                "" if site.window.even else f", mean of {size_words(site.window.stride)}"
             )
-        if not (takes_maxima(site) and site.even):
+        if not (takes_maxima(site) and site.window.even):
             _thin(name, layer, site, _cells(site))
         changes.append(Change(name, str(site), after, note))
     return changes
@@ -93,16 +90,16 @@ def l2pool(module: nn.Module, images: Tensor | None, seed: int) -> list[Change]:
     """Maximum pooling becomes the root of a mean of squares; uneven windows run densely, then the same over cells of the stride."""
     changes = []
     for name, layer, site, note in _chosen(module, takes_maxima):
-        _check_maxima(name, layer)
-        pool = _L2[len(site.stride)]
-        ceil_mode = layer.ceil_mode and site.even
-        other = pool(site.kernel, site.stride if site.even else 1, layer.padding, ceil_mode)
+        _check_maxima(name, layer, site)
+        pool = _L2[len(site.window.stride)]
+        ceil_mode = layer.ceil_mode and site.window.even
+        other = pool(site.window.kernel, site.window.stride if site.window.even else 1, layer.padding, ceil_mode)
         geometry = _Geometry(layer, site)
         replace(layer, other)
-        after = f"L2 pooling {size_words(site.kernel)}"
-        if not site.even:
-            surround(layer, after=geometry.completed(pool(site.stride, site.stride, ceil_mode=True)))
-            after = f"dense L2 pooling {size_words(site.kernel)}, then of {size_words(site.stride)}"
+        after = f"L2 pooling {size_words(site.window.kernel)}"
+        if not site.window.even:
+            surround(layer, after=geometry.completed(pool(site.window.stride, site.window.stride, ceil_mode=True)))
+            after = f"dense L2 pooling {size_words(site.window.kernel)}, then of {size_words(site.window.stride)}"
         changes.append(Change(name, str(site), after, note))
     return changes
 
@@ -111,13 +108,13 @@ def pool_shortcut(module: nn.Module, images: Tensor | None, seed: int) -> list[C
     """Every 1x1 strided convolution reads the mean of each cell of its stride."""
     changes = []
     for name, layer, site, note in _chosen(module, reads_single_pixels):
-        if not _unpadded(layer):
+        if any(site.window.padding):
             raise FeatvisError(
                 f"the layer {name!r}, {site}, pads a kernel of one pixel, which this fix cannot carry over"
             )
-        layer.stride = (1,) * len(site.stride)
+        layer.stride = (1,) * len(site.window.stride)
         surround(layer, before=_cells(site))
-        changes.append(Change(name, str(site), f"mean of {size_words(site.stride)}, convolution 1", note))
+        changes.append(Change(name, str(site), f"mean of {size_words(site.window.stride)}, convolution 1", note))
     return changes
 
 
@@ -129,34 +126,35 @@ def even_kernel(module: nn.Module, images: Tensor | None, seed: int) -> list[Cha
     """
     changes = []
     for name, layer, site, note in _chosen(module, overlaps_unevenly):
-        dilation = each_axis(getattr(layer, "dilation", 1), len(site.stride))
-        kernel = tuple(-(-size // stride) * stride for size, stride in zip(site.kernel, site.stride, strict=True))
-        wide = Site(site.kind, kernel, site.stride)
+        kernel = tuple(
+            -(-size // stride) * stride for size, stride in zip(site.window.kernel, site.window.stride, strict=True)
+        )
+        wide = Site(site.kind, dataclasses.replace(site.window, kernel=kernel))
         if isinstance(layer, AVERAGES):
             _thin(name, layer, site, _cells(site))
-            wide_words = f"dense, mean of {size_words(site.stride)}"
+            wide_words = f"dense, mean of {size_words(site.window.stride)}"
         else:
             check_plain(name, layer, *CONVOLUTIONS, *MAXIMA)
-            if any(stride > 1 and step % stride == 0 for step, stride in zip(dilation, site.stride, strict=True)):
+            axes = zip(site.window.dilation, site.window.stride, strict=True)
+            if any(stride > 1 and dilation % stride == 0 for dilation, stride in axes):
                 raise FeatvisError(
                     f"the layer {name!r}, {site}, has a dilation divisible by its stride, so that no kernel reads all pixels; "
                     "use blurpool"
                 )
-            _widen(name, layer, site, kernel, dilation)
+            _widen(name, layer, site, kernel)
             wide_words = str(wide)
         changes.append(Change(name, str(site), wide_words, note))
     return changes
 
 
-def _widen(name: str, layer: Any, site: Site, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> None:
-    gained = [new - old for new, old in zip(kernel, site.kernel, strict=True)]
-    padding = (0,) * len(kernel) if layer.padding == "valid" else each_axis(layer.padding, len(kernel))
-    extra = [step * more for step, more in zip(dilation, gained, strict=True)]
+def _widen(name: str, layer: Any, site: Site, kernel: tuple[int, ...]) -> None:
+    gained = [new - old for new, old in zip(kernel, site.window.kernel, strict=True)]
+    extra = [dilation * more for dilation, more in zip(site.window.dilation, gained, strict=True)]
     margins = tuple(
-        (pixels + more // 2, pixels + more - more // 2) for pixels, more in zip(padding, extra, strict=True)
+        (pixels + more // 2, pixels + more - more // 2) for pixels, more in zip(site.window.padding, extra, strict=True)
     )
     if takes_maxima(site):
-        _check_maxima(name, layer, dilated=True)
+        check_plain(name, layer, *MAXIMA)
         lowest = _Lowest(_Geometry(layer, site), kernel, tuple(before for before, _ in margins))
         layer.kernel_size, layer.padding, layer.ceil_mode = kernel, 0, False
         surround(layer, before=lowest)
@@ -208,7 +206,7 @@ class _Lowest(nn.Module):
         margins: list[int] = []
         for axis, (kernel, before) in enumerate(zip(self.kernel, self.before, strict=True)):
             size = images.shape[axis - len(self.kernel)]
-            stride, dilation = self.geometry.stride[axis], self.geometry.dilation[axis]
+            stride, dilation = self.geometry.window.stride[axis], self.geometry.window.dilation[axis]
             needed = (self.geometry.windows(axis, size) - 1) * stride + dilation * (kernel - 1) + 1
             margins = [before, needed - before - size, *margins]
         return F.pad(images, margins, value=-torch.inf)
@@ -229,11 +227,8 @@ class _Geometry:
     """Where the windows of a strided layer lie."""
 
     def __init__(self, layer: Any, site: Site) -> None:
-        axes = len(site.stride)
-        self.kernel, self.stride = site.kernel, site.stride
+        self.window = site.window
         self.ceil_mode = bool(getattr(layer, "ceil_mode", False))
-        self.padding = each_axis(0 if layer.padding == "valid" else layer.padding, axes)
-        self.dilation = each_axis(getattr(layer, "dilation", 1), axes)
 
     def completed(self, thinning: nn.Module) -> nn.Module:
         """The thinning module, which with ceil_mode first gets as many values as it needs."""
@@ -241,20 +236,21 @@ class _Geometry:
 
     def windows(self, axis: int, size: int) -> int:
         """How many windows the layer takes along an axis of a map of this size."""
-        stride, padding = self.stride[axis], self.padding[axis]
-        last = size + 2 * padding - self.dilation[axis] * (self.kernel[axis] - 1) - 1
+        stride, padding = self.window.stride[axis], self.window.padding[axis]
         if not self.ceil_mode:
-            return last // stride + 1
-        count = -(-last // stride) + 1
+            return self.window.count(axis, size)
+        # As many as in a map that ends where the last one would.
+        count = self.window.count(axis, size + stride - 1)
         # A window that starts behind the map and the padding before it is not taken.
         return count - 1 if (count - 1) * stride >= size + padding else count
 
     def missing(self, dense: Tensor) -> list[int]:
         """Values after each axis of the dense map that ceil_mode needs, in the order of F.pad."""
         missing: list[int] = []
-        for axis, (kernel, stride) in enumerate(zip(self.kernel, self.stride, strict=True)):
-            places = dense.shape[axis - len(self.kernel)]
-            size = places - 2 * self.padding[axis] + self.dilation[axis] * (kernel - 1)
+        window = self.window
+        for axis, (kernel, stride) in enumerate(zip(window.kernel, window.stride, strict=True)):
+            places = dense.shape[axis - len(window.kernel)]
+            size = places - 2 * window.padding[axis] + window.dilation[axis] * (kernel - 1)
             missing = [0, max(0, (self.windows(axis, size) - 1) * stride + 1 - places), *missing]
         return missing
 
@@ -274,20 +270,18 @@ def _chosen(module: nn.Module, applies: Callable[[Site], bool]) -> list[tuple[st
 def _thin(name: str, layer: Any, site: Site, thinning: nn.Module) -> None:
     """Evaluate a strided layer at every place, and let `thinning` take every s-th value."""
     geometry = _Geometry(layer, site)
-    layer.stride = (1,) * len(site.stride)
+    layer.stride = (1,) * len(site.window.stride)
     surround(layer, after=geometry.completed(thinning))
 
 
 def _cells(site: Site) -> nn.Module:
     """The mean of each cell of the stride, as many as there begin."""
-    return _AVERAGE[len(site.stride)](site.stride, site.stride, ceil_mode=True, count_include_pad=False)
+    return _AVERAGE[len(site.window.stride)](
+        site.window.stride, site.window.stride, ceil_mode=True, count_include_pad=False
+    )
 
 
-def _unpadded(layer: Any) -> bool:
-    return layer.padding == "valid" or not any(each_axis(layer.padding, 1))
-
-
-def _check_maxima(name: str, layer: Any, dilated: bool = False) -> None:
+def _check_maxima(name: str, layer: Any, site: Site) -> None:
     check_plain(name, layer, *MAXIMA)
-    if not dilated and max(each_axis(layer.dilation, 1)) > 1:
+    if max(site.window.dilation) > 1:
         raise FeatvisError(f"the layer {name!r} pools with a dilation, which no average does; use blurpool")

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
 from featvis.repair.changes import Change
-from featvis.repair.forward.sites import Site, each_axis, enlarges, resamples, size_words, upsamples
+from featvis.repair.forward.sites import Site, enlarges, resamples, upsamples
 from featvis.repair.forward.surrounding import check_axes, sites, surround
 from featvis.repair.layers import SmoothHold1d, SmoothHold2d, SmoothingDeconv1d, SmoothingDeconv2d
 from featvis.tracing.networks import output_tensor
+from featvis.tracing.windows import Window, per_axis, size_words
 
 ORDER = 1
 """Order of the smooth hold: the first above 0, which is a plain mean over the stride."""
@@ -27,7 +28,7 @@ def smooth_hold(module: nn.Module, images: Tensor | None, seed: int) -> list[Cha
     axes = [check_axes(name, site) for name, _, site, _ in found]
     changes = []
     for (name, layer, site, note), count in zip(found, axes, strict=True):
-        hold = _HOLD[count](site.stride, ORDER)
+        hold = _HOLD[count](site.window.stride, ORDER)
         surround(layer, **{"after" if upsamples(site) else "before": hold})
         after = f"{site}, then smooth hold" if upsamples(site) else f"smooth hold, then {site}"
         changes.append(Change(name, str(site), after, note))
@@ -48,9 +49,9 @@ def stride1_smooth(module: nn.Module, images: Tensor | None, seed: int) -> list[
     else:
         output, (name, layer, site, note) = _last_to_run(module, images, found)
         channels = output.shape[1]
-    stride = site.stride or _scale(name, layer)
+    stride = site.window.stride or _scale(name, layer)
     like = next((parameter for parameter in module.parameters()), torch.zeros(()))
-    count = check_axes(name, Site(site.kind, (), stride))
+    count = check_axes(name, Site(site.kind, Window((), stride, (), ())))
     smoothing = _SMOOTHING[count](
         channels, channels, stride, groups=channels, bias=False, device=like.device, dtype=like.dtype
     )
@@ -68,7 +69,7 @@ def _channels(name: str, layer: Any, site: Site) -> int:
 def _scale(name: str, layer: Any) -> tuple[int, ...]:
     """The factors of a pixel shuffle or an interpolation."""
     scale = getattr(layer, "upscale_factor", None) or getattr(layer, "scale_factor", None)
-    factors = each_axis(scale, 2)
+    factors = per_axis(scale, 2)
     if scale is None or any(factor != int(factor) for factor in factors):
         raise FeatvisError(f"the layer {name!r} enlarges by {scale}; a smoothing layer needs a whole factor")
     return tuple(int(factor) for factor in factors)

@@ -89,9 +89,9 @@ def sites(module: nn.Module) -> Iterator[tuple[str, Any, Site, str]]:
 
 def check_axes(name: str, site: Site) -> int:
     """1 or 2, the axes of a site. Raises FeatvisError for others, which names the layer."""
-    if len(site.stride) > 2:
-        raise FeatvisError(f"the layer {name!r}, {site}, has {len(site.stride)} axes; fixes serve 1 and 2")
-    return len(site.stride)
+    if len(site.window.stride) > 2:
+        raise FeatvisError(f"the layer {name!r}, {site}, has {len(site.window.stride)} axes; fixes serve 1 and 2")
+    return len(site.window.stride)
 
 
 def check_own_weight(name: str, layer: nn.Module) -> None:

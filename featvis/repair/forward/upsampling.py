@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError
 from featvis.repair.changes import Change
 from featvis.repair.conversions import deconv_to_subpixel
-from featvis.repair.forward.sites import TRANSPOSED, Site, size_words, upsamples
+from featvis.repair.forward.sites import Site, upsamples
 from featvis.repair.forward.surrounding import check_axes, check_own_weight, check_plain, replace, sites
 from featvis.repair.layers import ResizeConv1d, ResizeConv2d
+from featvis.tracing.windows import TRANSPOSED, size_words
 
 _RESIZE: dict[int, Any] = {1: ResizeConv1d, 2: ResizeConv2d}
 
@@ -29,7 +30,7 @@ def resize_bilinear(module: nn.Module, images: Tensor | None, seed: int) -> list
 
 
 def _resized(name: str, layer: Any, site: Site, note: str, mode: str) -> Change:
-    axes = len(site.stride)
+    axes = len(site.window.stride)
     try:
         other = _RESIZE[axes].from_deconv(layer, "linear" if axes == 1 and mode == "bilinear" else mode)
     except FeatvisError as error:
