@@ -26,7 +26,24 @@ class _ResizeConv(nn.modules.conv._ConvNd):
     mode: str
     margins: Margins
 
-    def _resize_by(self, scale_factor: int | tuple[int, ...], mode: str) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        scale_factor: int | tuple[int, ...] = 2,
+        mode: str = "nearest",
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "reflect",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        convolution: Any = super()  # nn.Conv1d or nn.Conv2d, which the class mixes in
+        convolution.__init__(
+            in_channels, out_channels, kernel_size, 1, "same", dilation, groups, bias, padding_mode, device, dtype
+        )
         choice(self.padding_mode, PADDING_MODES, "padding_mode")
         self.scale_factor = whole_numbers(scale_factor, self.axes, "scale_factor")
         self.mode = choice(mode, self.modes, "mode")
@@ -102,25 +119,6 @@ class ResizeConv1d(_ResizeConv, nn.Conv1d):
 
     axes, modes = 1, ("nearest", "linear")
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int],
-        scale_factor: int | tuple[int] = 2,
-        mode: str = "nearest",
-        dilation: int | tuple[int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "reflect",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        nn.Conv1d.__init__(
-            self, in_channels, out_channels, kernel_size, 1, "same", dilation, groups, bias, padding_mode, device, dtype
-        )
-        self._resize_by(scale_factor, mode)
-
 
 class ResizeConv2d(_ResizeConv, nn.Conv2d):
     """Enlarge by a whole factor, the same or one for each axis, then convolve; the output is exactly scale_factor times as large.
@@ -135,25 +133,6 @@ class ResizeConv2d(_ResizeConv, nn.Conv2d):
     """
 
     axes, modes = 2, ("nearest", "bilinear")
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        scale_factor: int | tuple[int, int] = 2,
-        mode: str = "nearest",
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "reflect",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        nn.Conv2d.__init__(
-            self, in_channels, out_channels, kernel_size, 1, "same", dilation, groups, bias, padding_mode, device, dtype
-        )
-        self._resize_by(scale_factor, mode)
 
 
 def _kernel_size(reach: int, stride: int) -> int:

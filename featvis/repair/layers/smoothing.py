@@ -16,6 +16,21 @@ class _SmoothingDeconv(nn.modules.conv._ConvTransposeNd):
 
     axes: int
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        groups: int = 1,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        convolution: Any = super()  # nn.ConvTranspose1d or nn.ConvTranspose2d, which the class mixes in
+        convolution.__init__(
+            in_channels, out_channels, kernel_size, groups=groups, bias=bias, device=device, dtype=dtype
+        )
+
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None:
             raise FeatvisError("a SmoothingDeconv keeps its input's size; leave output_size out")
@@ -51,20 +66,6 @@ class SmoothingDeconv1d(_SmoothingDeconv, nn.ConvTranspose1d):
 
     axes = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int],
-        groups: int = 1,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        nn.ConvTranspose1d.__init__(
-            self, in_channels, out_channels, kernel_size, groups=groups, bias=bias, device=device, dtype=dtype
-        )
-
 
 class SmoothingDeconv2d(_SmoothingDeconv, nn.ConvTranspose2d):
     """A transposed convolution of stride 1 that keeps its input's size, for even and odd kernels; beyond the border is zero.
@@ -77,17 +78,3 @@ class SmoothingDeconv2d(_SmoothingDeconv, nn.ConvTranspose2d):
     """
 
     axes = 2
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        groups: int = 1,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        nn.ConvTranspose2d.__init__(
-            self, in_channels, out_channels, kernel_size, groups=groups, bias=bias, device=device, dtype=dtype
-        )

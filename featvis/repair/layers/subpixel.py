@@ -94,7 +94,28 @@ class _SubPixelConv(nn.modules.conv._ConvNd):
     icnr: bool
     initializer: Initializer
 
-    def _shuffle_to(self, out_channels: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        scale_factor: int | tuple[int, ...] = 2,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        icnr: bool = True,
+        initializer: Initializer = default_initializer,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        self.scale_factor = whole_numbers(scale_factor, self.axes, "scale_factor")
+        self.icnr, self.initializer = icnr, initializer
+        phases = out_channels * math.prod(self.scale_factor)
+        convolution: Any = super()  # nn.Conv1d or nn.Conv2d, which the class mixes in
+        convolution.__init__(
+            in_channels, phases, kernel_size, 1, "same", dilation, groups, bias, padding_mode, device, dtype
+        )
         choice(self.padding_mode, PADDING_MODES, "padding_mode")
         self.out_channels = out_channels
         self.margins = same_margins(self.kernel_size, self.dilation)
@@ -136,29 +157,6 @@ class SubPixelConv1d(_SubPixelConv, nn.Conv1d):
 
     axes = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int],
-        scale_factor: int | tuple[int] = 2,
-        dilation: int | tuple[int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "zeros",
-        icnr: bool = True,
-        initializer: Initializer = default_initializer,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        self.scale_factor = whole_numbers(scale_factor, 1, "scale_factor")
-        self.icnr, self.initializer = icnr, initializer
-        phases = out_channels * math.prod(self.scale_factor)
-        nn.Conv1d.__init__(
-            self, in_channels, phases, kernel_size, 1, "same", dilation, groups, bias, padding_mode, device, dtype
-        )
-        self._shuffle_to(out_channels)
-
 
 class SubPixelConv2d(_SubPixelConv, nn.Conv2d):
     """A convolution to scale_factor squared times the channels, which a pixel shuffle lays side by side.
@@ -176,26 +174,3 @@ class SubPixelConv2d(_SubPixelConv, nn.Conv2d):
     """
 
     axes = 2
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        scale_factor: int | tuple[int, int] = 2,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "zeros",
-        icnr: bool = True,
-        initializer: Initializer = default_initializer,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        self.scale_factor = whole_numbers(scale_factor, 2, "scale_factor")
-        self.icnr, self.initializer = icnr, initializer
-        phases = out_channels * math.prod(self.scale_factor)
-        nn.Conv2d.__init__(
-            self, in_channels, phases, kernel_size, 1, "same", dilation, groups, bias, padding_mode, device, dtype
-        )
-        self._shuffle_to(out_channels)

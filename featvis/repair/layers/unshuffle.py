@@ -21,7 +21,23 @@ class _UnshuffleConv(nn.modules.conv._ConvNd):
     scale_factor: tuple[int, ...]
     margins: Margins
 
-    def _pad_by(self, in_channels: int, padding: int | tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        scale_factor: int | tuple[int, ...] = 2,
+        padding: int | tuple[int, ...] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        self.scale_factor = whole_numbers(scale_factor, self.axes, "scale_factor")
+        blocks = in_channels * math.prod(self.scale_factor)
+        convolution: Any = super()  # nn.Conv1d or nn.Conv2d, which the class mixes in
+        convolution.__init__(blocks, out_channels, kernel_size, 1, 0, 1, groups, bias, padding_mode, device, dtype)
         choice(self.padding_mode, PADDING_MODES, "padding_mode")
         self.in_channels = in_channels
         self.margins = tuple((size, size) for size in whole_numbers(padding, self.axes, "padding", least=0))
@@ -46,24 +62,6 @@ class UnshuffleConv1d(_UnshuffleConv, nn.Conv1d):
 
     axes = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int],
-        scale_factor: int | tuple[int] = 2,
-        padding: int | tuple[int] = 0,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        self.scale_factor = whole_numbers(scale_factor, 1, "scale_factor")
-        blocks = in_channels * math.prod(self.scale_factor)
-        nn.Conv1d.__init__(self, blocks, out_channels, kernel_size, 1, 0, 1, groups, bias, padding_mode, device, dtype)
-        self._pad_by(in_channels, padding)
-
 
 class UnshuffleConv2d(_UnshuffleConv, nn.Conv2d):
     """Blocks of scale_factor by scale_factor pixels become channels, then a convolution: every pixel is read equally often.
@@ -76,21 +74,3 @@ class UnshuffleConv2d(_UnshuffleConv, nn.Conv2d):
     """
 
     axes = 2
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        scale_factor: int | tuple[int, int] = 2,
-        padding: int | tuple[int, int] = 0,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        self.scale_factor = whole_numbers(scale_factor, 2, "scale_factor")
-        blocks = in_channels * math.prod(self.scale_factor)
-        nn.Conv2d.__init__(self, blocks, out_channels, kernel_size, 1, 0, 1, groups, bias, padding_mode, device, dtype)
-        self._pad_by(in_channels, padding)
