@@ -23,8 +23,8 @@ from featvis.models.model import Model
 from featvis.predict.prediction import predict
 from featvis.repair.backward.hooks import made_even
 from featvis.repair.backward.windows import planes_of
+from featvis.tracing.layer_table import LayerRow
 from featvis.tracing.prepared import Handles
-from featvis.tracing.trace import LayerRow
 from featvis.tracing.windows import Window
 
 EMPTY = 0.01

@@ -17,6 +17,7 @@ def layers(marked: bool, **options: Any) -> None:
     """List a network's layers: kernel, stride, total stride so far, output shape; strided and pooling layers marked."""
     import torch
 
+    from featvis.tracing.layer_table import layer_rows
     from featvis.tracing.trace import trace
 
     # The shape of things does not depend on trained weights, so nothing is downloaded unless asked for.
@@ -35,7 +36,7 @@ def layers(marked: bool, **options: Any) -> None:
             _by(row.shape[1:]),
             row.mark,
         )
-        for row in record.layer_rows()
+        for row in layer_rows(record)
         if row.mark or not marked
     ]
     size = _by(model.input_size[1:])

@@ -16,9 +16,10 @@ from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.scores import Score
 from featvis.models.model import Model
+from featvis.tracing.layer_table import LayerRow, resolution_layers
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
-from featvis.tracing.trace import LayerRow, Trace
+from featvis.tracing.trace import Trace
 
 
 class GradientEngine:
@@ -123,7 +124,7 @@ class GradientEngine:
     @property
     def resolution_layers(self) -> list[LayerRow]:
         """The layers with a stride that the score depends on, from the pixels on; known after the first batch."""
-        return self._ready.record.resolution_layers(self.score.layer)
+        return resolution_layers(self._ready.record, self.score.layer)
 
     @property
     def _ready(self) -> Prepared:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +17,6 @@ import torch
 from torch import nn
 
 from featvis.compat import UNDECLARED, import_torchvision
-from featvis.data.pictures import LARGEST_PIXELS
 from featvis.errors import FeatvisError, nearest_names
 from featvis.models.checkpoints import (
     SUFFIXES,
@@ -29,6 +27,7 @@ from featvis.models.checkpoints import (
 from featvis.models.exported import load_exported
 from featvis.models.factories import network_from
 from featvis.models.model import Model
+from featvis.models.preprocessing import Preprocessing
 from featvis.models.zoo import ZOO, card_named
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -38,26 +37,24 @@ def load_model(
     spec: str,
     weights: str | None = None,
     seed: int = 0,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
     device: str = "auto",
     kind: str | None = None,
+    **preprocessing: Any,
 ) -> Model:
     """The Model that a spec names, in eval mode.
 
     spec: a torchvision classification model's name; `zoo:NAME`; `timm:NAME`; `package.module:factory` or `path/file.py:factory`; a
     `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
-    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. size: (H, W). kind: what a
-    network of the zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. Raises FeatvisError for
-    whatever of this is wrong, with how to mend it.
+    seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. kind: what a network of the
+    zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. preprocessing: the fields of
+    Preprocessing, mean, std, size (H, W) and channels, where they are not the network's own. Raises FeatvisError for whatever of this is
+    wrong, with how to mend it.
 
     >>> model = featvis.load_model("zoo:cifar-k3s2")
     >>> model.input_size, model.labels[3]
     ((3, 32, 32), 'cat')
     """
-    target = _device(device)
+    target, wanted = _device(device), Preprocessing(**preprocessing)
     if not 0 <= seed < 2**63:
         raise FeatvisError(f"the seed {seed} is out of range; give 0 to {2**63 - 1}")
     if spec.endswith(".pt2"):
@@ -71,39 +68,12 @@ def load_model(
     else:
         model = _from_torchvision(spec, weights, seed)
 
-    if size is not None:
-        # The margin around the crop stays in proportion, as with torchvision's own recipes.
-        shorter = min(model.input_size[1:])
-        resize = None if model.resize is None else round(model.resize * min(size) / shorter)
-        model = replace(model, input_size=(model.input_size[0], *size), resize=resize or min(size))
-    if channels is not None:
-        model = replace(model, input_size=(channels, *model.input_size[1:]))
-    model = replace(model, mean=tuple(mean or model.mean), std=tuple(std or model.std))
-    _check_preprocessing(model)
+    model = wanted.of(model)
     check_finite(model.module, repr(weights) if _is_file(weights) else spec)
     model.module.to(target)
     for part in model.module.modules():
         part.training = False
     return model
-
-
-def _check_preprocessing(model: Model) -> None:
-    channels = model.input_size[0]
-    for name, values in (("--mean", model.mean), ("--std", model.std)):
-        if len(values) not in (1, channels):
-            raise FeatvisError(
-                f"{name} has {len(values)} values for {channels} channels; give one, or one for each channel"
-            )
-    if not all(value > 0 and math.isfinite(value) for value in model.std):
-        raise FeatvisError(f"--std {','.join(map(str, model.std))}: standard deviations must be above 0 and finite")
-    if not all(math.isfinite(value) for value in model.mean):
-        raise FeatvisError(f"--mean {','.join(map(str, model.mean))}: means must be finite")
-    if min(model.input_size) < 1:
-        raise FeatvisError(f"an input of {model.input_size} (channels, height, width); each must be at least 1")
-    if math.prod(model.input_size) > 4 * LARGEST_PIXELS:
-        raise FeatvisError(
-            f"an input of {model.input_size} (channels, height, width) is more than a network takes; give a smaller --size"
-        )
 
 
 def _device(name: str) -> torch.device:

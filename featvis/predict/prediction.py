@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError, nearest_names
 from featvis.measure.periods import exact_periods, periods_of
 from featvis.measure.phases import fold, interior
-from featvis.predict.rules import RULES, Rule, Step, identity
+from featvis.predict.rules import RULES, identity
+from featvis.predict.steps import Rule, Step
 from featvis.tracing.grids import Grid
 from featvis.tracing.networks import layer_named
 from featvis.tracing.trace import Operation, Trace, Value, trace

@@ -1,4 +1,4 @@
-"""How expected energy passes backwards through one operation.
+"""How expected energy passes backwards through each operation: moves, nonlinearities, sums and products here, windows next door.
 
 With independent zero-mean weights the expected square of a gradient has a backward pass of its own: each linear coefficient is replaced
 by its square, each nonlinearity by a constant gain, and a maximum gives every pixel of its window the same chance. RULES holds a rule
@@ -8,16 +8,16 @@ for each aten operator; a rule takes a Step and yields the energy of each traced
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from featvis.predict.pooling import adaptive_weights, back_along_axes, pooling_weights
-from featvis.tracing.trace import Operation, Value
+from featvis.predict.steps import Flow, Rule, Step
+from featvis.predict.window_rules import adaptive_pooling, convolution, interpolation, pooling
+from featvis.tracing.trace import Value
 
 QUANTILES = 1001
 """Values of the standard normal distribution over which a nonlinearity is averaged."""
@@ -25,41 +25,6 @@ QUANTILES = 1001
 ATTENTION = "attention counts as an even mix of the tokens it sees; what flows through its weights is left out"
 GATES = "where two activations are multiplied, each counts with its mean square for a standard normal input"
 DIVISORS = "where an activation is divided by another, what flows through the divisor is left out"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation on the way back.
-
-    energies: of each of its outputs, None where nothing arrived. shapes, makers: of every value, and the operation it came from.
-    learned: each weight counts with its own square, otherwise all alike. notes: takes a line for each simplification.
-    """
-
-    operation: Operation
-    energies: Sequence[Tensor | None]
-    shapes: Mapping[int, tuple[int, ...]]
-    makers: Mapping[int, Operation]
-    learned: bool
-    notes: set[str]
-
-    @property
-    def energy(self) -> Tensor:
-        """The energy of the first output, the only one but for splits."""
-        energy = self.energies[0]
-        if energy is None:
-            raise ValueError("only a secondary output is used")
-        return energy
-
-    def argument(self, position: int, default: Any = None) -> Any:
-        arguments = self.operation.arguments
-        return arguments[position] if len(arguments) > position else default
-
-    def shape(self, value: Value) -> tuple[int, ...]:
-        return self.shapes[value.number]
-
-
-Flow: TypeAlias = Iterator[tuple[Value, Tensor]]
-Rule: TypeAlias = Callable[[Step], Flow]
 
 
 # Nothing but moves: every coefficient is 0 or 1
@@ -224,31 +189,6 @@ def _mean_square(step: Step, factor: Any) -> Tensor | float:
     return float(maker.overload(_normal(step.energy), *maker.arguments[1:], **maker.keywords).square().mean())
 
 
-def _weights(step: Step, weight: Tensor, read: int) -> Tensor:
-    """The squares of the weights or, where only the architecture counts, 1 / (number of values that an output reads) for each."""
-    weight = weight.to(step.energy.dtype)
-    return weight.square() if step.learned else weight.new_full((), 1 / read).expand_as(weight)
-
-
-def _convolution(step: Step) -> Flow:
-    value, weight, _, stride, padding, dilation, transposed, output_padding, groups = step.operation.arguments
-    if not isinstance(weight, Tensor):
-        raise ValueError("its weights depend on the input")
-    shape, energy = step.shape(value), step.energy
-    channels = shape[1]
-    squares = _weights(step, weight, channels // groups * weight[0, 0].numel())
-    if not step.learned:
-        # The channels of a group all carry the same energy: one stands for all.
-        shape = (shape[0], groups, *shape[2:])
-        energy = energy.unflatten(1, (groups, -1)).sum(2)
-        squares = squares[:1, :1].expand(groups, 1, *weight.shape[2:]).contiguous()
-    geometry = (stride, padding, dilation, transposed, output_padding, groups)
-    stand_in = energy.new_empty(1).expand(shape)
-    only_input = (True, False, False)
-    energy = torch.ops.aten.convolution_backward(energy, stand_in, squares, None, *geometry, only_input)[0]
-    yield value, energy if step.learned else energy.repeat_interleave(channels // groups, 1)
-
-
 def _matrix_product(first: int) -> Rule:
     """A product of two matrices, the left one at position `first` of the arguments; two traced ones are attention."""
 
@@ -259,9 +199,9 @@ def _matrix_product(first: int) -> Rule:
         if isinstance(left, Value) and isinstance(right, Value):
             yield from _attention(step, right)
         elif isinstance(left, Value):
-            yield left, step.energy @ _weights(step, right, right.shape[-2]).transpose(-1, -2)
+            yield left, step.energy @ step.squares(right, right.shape[-2]).transpose(-1, -2)
         elif isinstance(right, Value):
-            yield right, _weights(step, left, left.shape[-1]).transpose(-1, -2) @ step.energy
+            yield right, step.squares(left, left.shape[-1]).transpose(-1, -2) @ step.energy
 
     return rule
 
@@ -282,63 +222,8 @@ def _multi_head(step: Step) -> Flow:
     """The fused nn.MultiheadAttention: the value's and the output's projection around an even mix."""
     step.notes.add(ATTENTION)
     value, width, inward, outward = step.argument(2), step.argument(3), step.argument(5), step.argument(7)
-    mixed = _evenly(step.energy @ _weights(step, outward, width), step.shape(value)[-2])
-    yield value, mixed @ _weights(step, inward[2 * width :], width)
-
-
-# Windows: each axis has its own matrix of coefficients
-
-
-def _pooling(axes: int, average: bool) -> Rule:
-    """Pooling by windows of n valid values: a mean has coefficients 1/n, squared; a maximum is each with probability 1/n."""
-
-    def rule(step: Step) -> Flow:
-        assert step.operation.window is not None
-        window = step.operation.window.on(axes)
-        count_padding = average and step.argument(5, True)
-        geometry = zip(*_sizes(step, axes), window.kernel, window.stride, window.padding, window.dilation, strict=True)
-        matrices = [pooling_weights(i, o, k, s, p, d, count_padding) for i, o, k, s, p, d in geometry]
-        if average and step.argument(6):
-            # The given divisor replaces the count; one axis carries it.
-            matrices = [(matrix > 0).double() for matrix in matrices]
-            matrices[0] /= step.argument(6)
-        yield step.argument(0), back_along_axes(step.energy, [m.square() if average else m for m in matrices])
-
-    return rule
-
-
-def _adaptive_pooling(axes: int, average: bool) -> Rule:
-    """As `_pooling`, with the windows of adaptive pooling."""
-
-    def rule(step: Step) -> Flow:
-        matrices = [adaptive_weights(*sizes) for sizes in zip(*_sizes(step, axes), strict=True)]
-        yield step.argument(0), back_along_axes(step.energy, [m.square() if average else m for m in matrices])
-
-    return rule
-
-
-def _interpolation(axes: int) -> Rule:
-    """Interpolation: the coefficients along an axis are what the operator makes of one-hot lines, constant along the other."""
-
-    def rule(step: Step) -> Flow:
-        value, matrices = step.argument(0), []
-        sizes = step.shape(value)[-axes:]
-        for axis, size in enumerate(sizes):
-            lines = torch.eye(size).to(step.energy)
-            if axes == 2:
-                lines = lines.unsqueeze(1 if axis == 1 else 2)
-            picture = lines.expand(size, *sizes).unsqueeze(0).contiguous()
-            output = step.operation.overload(picture, *step.operation.arguments[1:])[0]
-            coefficients = output if axes == 1 else output[:, :, 0] if axis == 0 else output[:, 0]
-            matrices.append(coefficients.T.square())
-        yield value, back_along_axes(step.energy, matrices)
-
-    return rule
-
-
-def _sizes(step: Step, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The last axes of input and output."""
-    return step.shape(step.argument(0))[-axes:], tuple(step.energy.shape[-axes:])
+    mixed = _evenly(step.energy @ step.squares(outward, width), step.shape(value)[-2])
+    yield value, mixed @ step.squares(inward[2 * width :], width)
 
 
 def _extreme(step: Step) -> Flow:
@@ -358,7 +243,7 @@ def _table(rules: Mapping[str, Rule]) -> dict[str, Rule]:
 
 RULES = _table(
     {
-        "convolution": _convolution,
+        "convolution": convolution,
         "mm bmm": _matrix_product(0),
         "addmm baddbmm": _matrix_product(1),
         "_native_multi_head_attention": _multi_head,
@@ -375,14 +260,14 @@ RULES = _table(
         "maximum minimum": _either,
         "mul": _product,
         "div": _quotient,
-        "max_pool2d_with_indices max_pool2d": _pooling(2, average=False),
-        "max_pool1d": _pooling(1, average=False),
-        "avg_pool2d": _pooling(2, average=True),
-        "avg_pool1d": _pooling(1, average=True),
-        "_adaptive_avg_pool2d": _adaptive_pooling(2, average=True),
-        "adaptive_max_pool2d": _adaptive_pooling(2, average=False),
-        "upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa": _interpolation(2),
-        "upsample_linear1d": _interpolation(1),
+        "max_pool2d_with_indices max_pool2d": pooling(2, average=False),
+        "max_pool1d": pooling(1, average=False),
+        "avg_pool2d": pooling(2, average=True),
+        "avg_pool1d": pooling(1, average=True),
+        "_adaptive_avg_pool2d": adaptive_pooling(2, average=True),
+        "adaptive_max_pool2d": adaptive_pooling(2, average=False),
+        "upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa": interpolation(2),
+        "upsample_linear1d": interpolation(1),
         "mean": _average,
         "amax amin max min": _extreme,
         "view _unsafe_view reshape permute transpose t clone contiguous alias expand squeeze unsqueeze _to_copy": _adjoint,

@@ -23,6 +23,7 @@ from featvis.measure.phases import fold
 from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 from featvis.models.specs import load_model
+from featvis.tracing.layer_table import resolution_layers
 from featvis.tracing.trace import trace
 
 WIDTH = 24
@@ -173,7 +174,7 @@ def test_audits_of_other_origins_work_or_say_what_they_lack(pictures: list[Path]
 @pytest.mark.parametrize("empty", [False, True])
 def test_evening_makes_every_channel_even_and_keeps_the_energy(empty: bool) -> None:
     layer = nn.Sequential(nn.Conv2d(3, 4, 1 if empty else 3, 2, padding=0 if empty else 1))
-    (row,) = trace(layer, torch.zeros(1, 3, 32, 32)).resolution_layers()
+    (row,) = resolution_layers(trace(layer, torch.zeros(1, 3, 32, 32)))
     watcher = _Watcher(row, 2)
     profile = torch.tensor([[1.0, 0.0], [0.0, 0.0]]) if empty else torch.tensor([[1.0, 2.0], [2.0, 4.0]])
     gradients = torch.randn(64, 3, 64, 64) * profile.sqrt().repeat(32, 32)

@@ -10,6 +10,7 @@ from torch import nn
 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
+from featvis.tracing.layer_table import layer_rows
 from featvis.tracing.trace import trace
 
 
@@ -184,7 +185,7 @@ def test_a_kernel_that_is_computed_from_the_picture():
     )
     record = trace(network, torch.zeros(1, 3, 48, 48))
     assert record.total_stride() == 6
-    assert [(row.kernel, row.stride) for row in record.layer_rows() if row.mark == "strided"] == [
+    assert [(row.kernel, row.stride) for row in layer_rows(record) if row.mark == "strided"] == [
         ((3, 3), (2, 2)),
         ((), (3, 3)),
     ]
@@ -197,7 +198,7 @@ def test_torchvisions_networks(name):
 
     record = trace(models.get_model(name, weights=None), torch.zeros(1, 3, 64, 64))
     assert record.total_stride() == 32
-    rows = {row.name: row for row in record.layer_rows() if row.mark}
+    rows = {row.name: row for row in layer_rows(record) if row.mark}
     if name == "resnet18":
         assert list(rows) == [
             "conv1",
@@ -212,13 +213,11 @@ def test_torchvisions_networks(name):
 
 
 def marks(network):
-    return [
-        (row.name, row.type, row.mark) for row in trace(network, torch.zeros(1, 3, 48, 48)).layer_rows() if row.mark
-    ]
+    return [(row.name, row.type, row.mark) for row in layer_rows(trace(network, torch.zeros(1, 3, 48, 48))) if row.mark]
 
 
 def test_rows_of_layers():
-    rows = trace(strided(), torch.zeros(1, 3, 32, 32, dtype=torch.float64)).layer_rows()
+    rows = layer_rows(trace(strided(), torch.zeros(1, 3, 32, 32, dtype=torch.float64)))
     assert [row.name for row in rows] == [str(number) for number in range(9)]
     assert [row.type for row in rows][:3] == ["Conv2d", "BatchNorm2d", "ReLU"]
     assert [row.mark for row in rows] == ["strided", "", "", "strided", "", "", "global", "", ""]
@@ -260,7 +259,7 @@ class Pools(nn.Module):
 
 
 def test_a_layer_that_does_two_things_has_two_rows():
-    rows = trace(nn.Sequential(conv(), Pools()), torch.zeros(1, 3, 48, 48)).layer_rows()
+    rows = layer_rows(trace(nn.Sequential(conv(), Pools()), torch.zeros(1, 3, 48, 48)))
     assert [(row.name, row.type, row.kernel, row.total_stride, row.mark) for row in rows[1:]] == [
         ("1", "Pools", (3, 3), (3, 3), "pooling"),
         ("1", "(avg_pool2d)", (2, 2), (6, 6), "pooling"),
@@ -273,7 +272,7 @@ def test_an_exported_program_has_a_row_for_each_change_of_resolution():
     program = torch.export.export(network, (torch.zeros(1, 3, 48, 48),)).module()
     record = trace(program, torch.zeros(1, 3, 48, 48))
     assert record.total_stride() == 12
-    found = [(row.type, row.total_stride, row.mark) for row in record.layer_rows()]
+    found = [(row.type, row.total_stride, row.mark) for row in layer_rows(record)]
     assert found == [
         ("(convolution)", (2, 2), "strided"),
         ("(max_pool2d_with_indices)", (4, 4), "pooling"),
@@ -283,7 +282,7 @@ def test_an_exported_program_has_a_row_for_each_change_of_resolution():
 
 def test_a_normed_convolution_is_one_layer():
     network = nn.Sequential(nn.utils.parametrizations.weight_norm(conv(stride=2)), nn.ReLU())
-    rows = trace(network, torch.zeros(1, 3, 48, 48)).layer_rows()
+    rows = layer_rows(trace(network, torch.zeros(1, 3, 48, 48)))
     assert [(row.name, row.type, row.mark) for row in rows] == [
         ("0", "ParametrizedConv2d", "strided"),
         ("1", "ReLU", ""),
@@ -300,7 +299,7 @@ def test_a_layer_that_runs_twice_has_two_rows():
             return self.down(self.down(images))
 
     record = trace(Twice(), torch.zeros(1, 3, 48, 48))
-    assert [row.total_stride for row in record.layer_rows()] == [(2, 2), (4, 4)]
+    assert [row.total_stride for row in layer_rows(record)] == [(2, 2), (4, 4)]
     assert record.layer_calls["down"] == 2
     assert record.total_stride("down") == 4
 

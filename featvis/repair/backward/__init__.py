@@ -17,8 +17,9 @@ from featvis.repair.backward.hooks import BOXES, SMALL, blurring, even_out, even
 from featvis.repair.backward.profiles import drawn_alike, measured_profile, overlap_profile
 from featvis.repair.backward.windows import stride_words, strided_layers, window_in_plane, words
 from featvis.repair.changes import Change
+from featvis.tracing.layer_table import LayerRow, resolution_layers
 from featvis.tracing.networks import copy_module
-from featvis.tracing.trace import LayerRow, trace
+from featvis.tracing.trace import trace
 from featvis.tracing.windows import MAXIMA, per_axis, times
 
 FEWEST = 8
@@ -98,7 +99,7 @@ def _calibrate(module: nn.Module, images: Tensor) -> list[Change]:
         raise FeatvisError(
             f"pictures of {times(size)} are smaller than the total stride of {total}; give larger ones to calibrate backward-even"
         )
-    rows = {row.name: row for row in record.resolution_layers() if not row.type.startswith("(")}
+    rows = {row.name: row for row in resolution_layers(record) if not row.type.startswith("(")}
     changes = []
     for name, row in reversed(rows.items()):
         layer = twin.get_submodule(name)

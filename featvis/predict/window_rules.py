@@ -1,0 +1,84 @@
+"""How expected energy passes backwards through convolution, pooling and interpolation.
+
+A convolution's weights are squared; of pooling and interpolation each axis has its own matrix of coefficients.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from featvis.predict.pooling import adaptive_weights, back_along_axes, pooling_weights
+from featvis.predict.steps import Flow, Rule, Step
+
+
+def convolution(step: Step) -> Flow:
+    """The backward pass of the convolution itself, with squared weights."""
+    value, weight, _, stride, padding, dilation, transposed, output_padding, groups = step.operation.arguments
+    if not isinstance(weight, Tensor):
+        raise ValueError("its weights depend on the input")
+    shape, energy = step.shape(value), step.energy
+    channels = shape[1]
+    squares = step.squares(weight, channels // groups * weight[0, 0].numel())
+    if not step.learned:
+        # The channels of a group all carry the same energy: one stands for all.
+        shape = (shape[0], groups, *shape[2:])
+        energy = energy.unflatten(1, (groups, -1)).sum(2)
+        squares = squares[:1, :1].expand(groups, 1, *weight.shape[2:]).contiguous()
+    geometry = (stride, padding, dilation, transposed, output_padding, groups)
+    stand_in = energy.new_empty(1).expand(shape)
+    only_input = (True, False, False)
+    energy = torch.ops.aten.convolution_backward(energy, stand_in, squares, None, *geometry, only_input)[0]
+    yield value, energy if step.learned else energy.repeat_interleave(channels // groups, 1)
+
+
+def pooling(axes: int, average: bool) -> Rule:
+    """Pooling by windows of n valid values: a mean has coefficients 1/n, squared; a maximum is each with probability 1/n."""
+
+    def rule(step: Step) -> Flow:
+        assert step.operation.window is not None
+        window = step.operation.window.on(axes)
+        count_padding = average and step.argument(5, True)
+        geometry = zip(*_sizes(step, axes), window.kernel, window.stride, window.padding, window.dilation, strict=True)
+        matrices = [pooling_weights(i, o, k, s, p, d, count_padding) for i, o, k, s, p, d in geometry]
+        if average and step.argument(6):
+            # The given divisor replaces the count; one axis carries it.
+            matrices = [(matrix > 0).double() for matrix in matrices]
+            matrices[0] /= step.argument(6)
+        yield step.argument(0), back_along_axes(step.energy, [m.square() if average else m for m in matrices])
+
+    return rule
+
+
+def adaptive_pooling(axes: int, average: bool) -> Rule:
+    """As `pooling`, with the windows of adaptive pooling."""
+
+    def rule(step: Step) -> Flow:
+        matrices = [adaptive_weights(*sizes) for sizes in zip(*_sizes(step, axes), strict=True)]
+        yield step.argument(0), back_along_axes(step.energy, [m.square() if average else m for m in matrices])
+
+    return rule
+
+
+def interpolation(axes: int) -> Rule:
+    """Interpolation: the coefficients along an axis are what the operator makes of one-hot lines, constant along the other."""
+
+    def rule(step: Step) -> Flow:
+        value, matrices = step.argument(0), []
+        sizes = step.shape(value)[-axes:]
+        for axis, size in enumerate(sizes):
+            lines = torch.eye(size).to(step.energy)
+            if axes == 2:
+                lines = lines.unsqueeze(1 if axis == 1 else 2)
+            picture = lines.expand(size, *sizes).unsqueeze(0).contiguous()
+            output = step.operation.overload(picture, *step.operation.arguments[1:])[0]
+            coefficients = output if axes == 1 else output[:, :, 0] if axis == 0 else output[:, 0]
+            matrices.append(coefficients.T.square())
+        yield value, back_along_axes(step.energy, matrices)
+
+    return rule
+
+
+def _sizes(step: Step, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The last axes of input and output."""
+    return step.shape(step.argument(0))[-axes:], tuple(step.energy.shape[-axes:])
