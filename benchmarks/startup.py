@@ -9,10 +9,7 @@ its threads count. Runs take turns, the figure is the median of seven, after one
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,8 +18,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from timing import medians, surroundings, write_result
 
-RESULTS = Path(__file__).parent / "results" / "startup.json"
 ROUNDS = 7
 PICTURES = 8
 
@@ -87,8 +84,7 @@ def measure(rounds: int) -> dict[str, Any]:
                 if number:
                     seconds[name].append(spent)
                     memory[name].append(peak)
-    spent = {name: statistics.median(values) for name, values in seconds.items()}
-    peak = {name: statistics.median(values) for name, values in memory.items()}
+    spent, peak = medians(seconds), medians(memory)
     found: dict[str, Any] = {
         name: {"seconds": round(spent[name], 3), "peak_mib": round(peak[name])} for name in REFERENCES
     }
@@ -107,15 +103,8 @@ def measure(rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    found = measure(options.rounds)
-    for name, row in found.items():
-        ratio = f"{row['ratio']:.2f} of {row['against']}, at most {row['limit']}" if "ratio" in row else ""
-        print(f"{name:16} {row['seconds']:6.2f} s  {row['peak_mib']:5d} MiB  {ratio}")
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "rounds": options.rounds}
-    command = "python benchmarks/startup.py"
-    options.out.write_text(json.dumps({"command": command, "machine": machine, "found": found}, indent=2) + "\n")
+    rounds = parser.parse_args().rounds
+    write_result("startup", {**surroundings(), "rounds": rounds, "found": measure(rounds)})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ class _Commands(click.Group):
     """Loads a command's module on demand, and turns what a user can mend into one line and exit code 2."""
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
+        # Read when torch loads: threads that spin while they wait take several times the work of a short command.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         show_everywhere()
         return super().main(*arguments, **settings)
 

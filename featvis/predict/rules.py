@@ -52,10 +52,11 @@ def _adjoint(step: Step, factor: float = 1.0) -> Flow:
     with torch.enable_grad():
         arguments, keywords = tree_map_only(Value, stand_in, (step.operation.arguments, step.operation.keywords))
         results = step.operation.overload(*arguments, **keywords)
-    results = [results] if isinstance(results, Tensor) else results
-    used = [(result, energy) for result, energy in zip(results, step.energies, strict=True) if energy is not None]
-    outputs, energies = zip(*used, strict=True)
-    for value, energy in zip(inputs, torch.autograd.grad(outputs, list(inputs.values()), energies), strict=True):
+        results = [results] if isinstance(results, Tensor) else results
+        # One sum: where autograd is given energies beside the results, it imports sympy.
+        pairs = zip(results, step.energies, strict=True)
+        total = torch.stack([(result * energy).sum() for result, energy in pairs if energy is not None]).sum()
+    for value, energy in zip(inputs, torch.autograd.grad(total, list(inputs.values())), strict=True):
         yield value, energy * factor if factor != 1 else energy
 
 

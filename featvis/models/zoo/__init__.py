@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from featvis.errors import FeatvisError, nearest_names
-from featvis.models.zoo.cards import Card, classifier, discriminator, generator, twin
-from featvis.models.zoo.classifiers import StridedClassifier
+from featvis.models.zoo.cards import Card, discriminator, generator, strided, twin
 
 __all__ = ["PHOTOGRAPH", "ZOO", "Card", "card_named"]
 
@@ -14,12 +13,7 @@ PHOTOGRAPH = Path(__file__).parent / "cat.png"
 """Chelsea the cat, 451 x 300 pixels, by Stefan van der Walt; CC0 1.0, from scikit-image's data folder."""
 
 ZOO: dict[str, Card] = {
-    "cifar-k3s2": classifier(
-        "cifar-k3s2",
-        StridedClassifier,
-        "3x3 stride-2 convolution, more channels than its twins",
-        "experiments/train_classifier.py, 20 epochs, seed 0",
-    ),
+    "cifar-k3s2": strided(),
     "twin-k3s2": twin("k3s2", "3x3 stride-2 convolution"),
     "twin-k4s2": twin("k4s2", "4x4 stride-2 convolution"),
     "twin-max2": twin("max2", "3x3 convolution, 2x2 max-pooling"),

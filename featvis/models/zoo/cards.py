@@ -7,13 +7,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from featvis.models.zoo.classifiers import TWIN_WIDTHS, StridedClassifier
-from featvis.models.zoo.discriminators import Discriminator
-from featvis.models.zoo.generators import Generator, parse_upsampler
+if TYPE_CHECKING:
+    from torch import nn
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -82,20 +79,37 @@ def measured_figures() -> dict[str, dict[str, Any]]:
     return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
 
 
-def classifier(name: str, architecture: Callable[[], nn.Module], layer: str, recipe: str) -> Card:
-    """The card of a classifier of CIFAR-10; layer: how it downsamples."""
-    summary = f"three downsampling layers ({layer}), each followed by a residual block, then a linear layer"
-    return Card(name, "classifier", architecture, layer, summary, recipe, MEAN, STD, CIFAR10)
+# Architectures are imported where they are built, so that a list of the zoo loads no torch.
+
+
+def strided() -> Card:
+    """The card of the classifier that is wider than the twins."""
+
+    def build() -> nn.Module:
+        from featvis.models.zoo.classifiers import StridedClassifier
+
+        return StridedClassifier()
+
+    layer = "3x3 stride-2 convolution, more channels than its twins"
+    return _classifier("cifar-k3s2", build, layer, "experiments/train_classifier.py, 20 epochs, seed 0")
 
 
 def twin(downsampling: str, layer: str) -> Card:
     """The card of a classifier that differs from its twins in how it downsamples: a name in DOWNSAMPLING."""
-    return classifier(
-        f"twin-{downsampling}",
-        lambda: StridedClassifier(TWIN_WIDTHS, downsampling=downsampling),
-        layer,
-        "experiments/train_classifier.py --twins all --epochs 24 --bfloat16, seed 0",
-    )
+
+    def build() -> nn.Module:
+        from featvis.models.zoo.classifiers import TWIN_WIDTHS, StridedClassifier
+
+        return StridedClassifier(TWIN_WIDTHS, downsampling=downsampling)
+
+    recipe = "experiments/train_classifier.py --twins all --epochs 24 --bfloat16, seed 0"
+    return _classifier(f"twin-{downsampling}", build, layer, recipe)
+
+
+def _classifier(name: str, architecture: Callable[[], nn.Module], layer: str, recipe: str) -> Card:
+    """The card of a classifier of CIFAR-10; layer: how it downsamples."""
+    summary = f"three downsampling layers ({layer}), each followed by a residual block, then a linear layer"
+    return Card(name, "classifier", architecture, layer, summary, recipe, MEAN, STD, CIFAR10)
 
 
 def generator(upsampling: str, layer: str) -> Card:
@@ -103,10 +117,16 @@ def generator(upsampling: str, layer: str) -> Card:
 
     It takes latents (B, 64), standard normal, and returns pictures in (-1, 1).
     """
+
+    def build() -> nn.Module:
+        from featvis.models.zoo.generators import Generator, parse_upsampler
+
+        return Generator(parse_upsampler(upsampling), SIZE[1:], widths=(128, 80, 48, 24), latent=64)
+
     return Card(
         f"generator-{upsampling}",
         "generator",
-        lambda: Generator(parse_upsampler(upsampling), SIZE[1:], widths=(128, 80, 48, 24), latent=64),
+        build,
         layer,
         f"a linear layer, then four layers that double the size ({layer}), batch norm, tanh",
         f"experiments/train_gan.py --pairs {upsampling}, seed 0",
@@ -116,10 +136,16 @@ def generator(upsampling: str, layer: str) -> Card:
 
 def discriminator(downsampling: str, layer: str, pair: str) -> Card:
     """The card of a discriminator that differs from its twins in how it downsamples, and the pair that it was trained in."""
+
+    def build() -> nn.Module:
+        from featvis.models.zoo.discriminators import Discriminator
+
+        return Discriminator(downsampling)
+
     return Card(
         f"discriminator-{downsampling}",
         "discriminator",
-        lambda: Discriminator(downsampling),
+        build,
         layer,
         f"three downsampling layers ({layer}), leaky ReLU, then a linear layer to one logit",
         f"experiments/train_gan.py --pairs {pair}, seed 0",
