@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.files import read_document, read_saved, write_text
+from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import Finding
+from featvis.measure.maps import Found
+from featvis.measure.periods import periods_of
 from featvis.measure.phases import expected_profile
 from featvis.measure.sums import Energies
 
@@ -58,7 +62,8 @@ class Audit:
     Mappings go from the period in pixels to an Estimate (value, standard error or None). profile: rows of the mean phase profile, mean 1.
     replicates: whether the errors come from "pictures" or, where there are few, from "tiles". skipped: pictures that could not be
     read. settings: everything that was resolved, with versions and seed. culprits: the layers that change the resolution, the
-    strongest first, where they were asked for.
+    strongest first, where they were asked for. traced: the period (rows, columns) that strides lead to, None where it is not known. found:
+    the periods that the gradients show by themselves. not_measurable: traced periods that do not fit four times into the pictures.
     """
 
     total_stride: int
@@ -75,6 +80,9 @@ class Audit:
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     culprits: tuple[Culprit, ...] = ()
+    traced: tuple[int, int] | None = None
+    found: tuple[Found, ...] = ()
+    not_measurable: tuple[tuple[int, int], ...] = ()
 
     @property
     def finding(self) -> Finding:
@@ -86,7 +94,36 @@ class Audit:
         """The audit of what was measured."""
         values = energies._asdict()
         values["profile"] = tuple(tuple(row) for row in energies.profile.tolist())
+        values["found"] = energies.found or ()
         return cls(**values, **rest)
+
+    @classmethod
+    def traced_by(cls, engine: GradientEngine, energies: Energies, notes: Iterable[str] = (), **rest: Any) -> Audit:
+        """The audit of what was measured with an engine, whose trace explains what was found; also what it leaves unknown."""
+        traced = engine.traced
+        found = [
+            found if found.period is None else replace(found, layers=engine.explaining(found.period))
+            for found in energies.found or ()
+        ]
+        said = [
+            f"the periods behind an operation that cannot be followed are not known: {lost}" for lost in traced.lost[:3]
+        ]
+        said += [
+            f"a layer resizes by a ratio: its grid repeats after {float(stride):.3f} pixels and drifts over the picture"
+            for stride in traced.drifting[:3]
+        ]
+        period, longest = traced.period, energies.total_stride
+        whole = math.lcm(*traced.strides)
+        hidden = (
+            [(p, p) for p in periods_of(whole) if longest % p] if energies.profile.shape[0] > 1 or whole > 1 else []
+        )
+        return cls.of(
+            energies._replace(found=tuple(found)),
+            traced=period,
+            not_measurable=tuple(hidden),
+            notes=tuple(dict.fromkeys((*notes, *said))),
+            **rest,
+        )
 
     def to_json(self) -> str:
         """The audit as JSON; periods become strings."""
@@ -94,6 +131,8 @@ class Audit:
         for name in _BY_PERIOD:
             content[name] = {str(period): estimate._asdict() for period, estimate in getattr(self, name).items()}
         content["high_frequency_share"] = self.high_frequency_share._asdict()
+        for entry, found in zip(content["found"], self.found, strict=True):
+            entry["energy"] = None if found.energy is None else found.energy._asdict()
         for entry, culprit in zip(content["culprits"], self.culprits, strict=True):
             entry["measured"] = culprit.measured._asdict()
             entry["shares"] = {str(period): share for period, share in culprit.shares.items()}
@@ -112,6 +151,11 @@ class Audit:
             content["profile"] = tuple(tuple(float(value) for value in row) for row in content["profile"])
             content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
             content["culprits"] = tuple(_culprit(entry) for entry in content["culprits"])
+            # Audits of before these were looked for say nothing of them.
+            content["traced"] = _pair(content.get("traced"))
+            content["found"] = tuple(_found(entry) for entry in content.get("found", ()))
+            pairs = (_pair(entry) for entry in content.get("not_measurable", ()))
+            content["not_measurable"] = tuple(pair for pair in pairs if pair is not None)
             return cls(**content)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise FeatvisError(f"the audit is damaged ({type(error).__name__}: {error}); measure it again") from None
@@ -121,6 +165,17 @@ def estimate_of(entry: dict[str, Any]) -> Estimate:
     """The Estimate of an object with the keys value and error."""
     error = entry["error"]
     return Estimate(float(entry["value"]), None if error is None else float(error))
+
+
+def _pair(entry: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if entry is None else (int(entry[0]), int(entry[1]))
+
+
+def _found(entry: Mapping[str, Any]) -> Found:
+    rows, columns = (float(value) for value in entry["frequency"])
+    energy = None if entry["energy"] is None else estimate_of(entry["energy"])
+    layers = tuple(str(layer) for layer in entry["layers"])
+    return Found(_pair(entry["period"]), (rows, columns), energy, float(entry["chance"]), layers)
 
 
 def _culprit(entry: dict[str, Any]) -> Culprit:

@@ -26,7 +26,7 @@ class State:
     """What has been measured so far: the energies' sums, which pictures are in them, and what there is to say.
 
     settings: what must be the same when the audit goes on, plain values. done: (pictures,), bool. skipped: what was wrong with
-    pictures that could not be read, which count as done.
+    pictures that could not be read, which count as done. size: (H, W) of the pictures, where periods are to be found in them.
     """
 
     settings: Mapping[str, Any]
@@ -34,6 +34,7 @@ class State:
     metric: EnergySums | None = None
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    size: tuple[int, int] | None = None
 
     def take(self, tried: list[int], skipped: list[str], notes: list[str]) -> None:
         """Count the pictures that were tried as done, with what was wrong with some and said of others; empties the lists."""
@@ -49,7 +50,7 @@ class State:
 
     def metric_of(self, total_stride: int) -> EnergySums:
         """The sums, begun where there are none; raises FeatvisError for another total stride."""
-        self.metric = self.metric or EnergySums(total_stride)
+        self.metric = self.metric or EnergySums(total_stride, size=self.size)
         if self.metric.total_stride != total_stride:
             raise FeatvisError(
                 f"the saved audit has a total stride of {self.metric.total_stride}, this network {total_stride}; start anew"
@@ -90,8 +91,8 @@ class State:
             done, metric = tensors.pop("done").bool(), None
             if content["total_stride"] is not None:
                 metric = EnergySums.of(tensors, int(content["total_stride"]))
-            texts = [[str(text) for text in content[name]] for name in ("skipped", "notes")]
-            return cls(dict(content["settings"]), done, metric, *texts)
+            skipped, notes = ([str(text) for text in content[name]] for name in ("skipped", "notes"))
+            return cls(dict(content["settings"]), done, metric, skipped, notes)
         except (KeyError, TypeError, ValueError, RuntimeError, RecursionError, FeatvisError) as error:
             raise FeatvisError(
                 f"the saved audit {str(path)!r} is damaged ({type(error).__name__}: {error}); delete it and start anew"
@@ -106,6 +107,7 @@ class State:
             self.skipped += other.skipped
             self.notes += other.notes
             if other.metric is not None:
+                self.size = other.metric.size
                 self.metric_of(other.metric.total_stride).add(other.metric)
 
 
@@ -134,13 +136,15 @@ def resumed(folder: Path, settings: Mapping[str, Any], pictures: int) -> State:
 class Kept:
     """Where an audit's state is kept, if anywhere, and the processes that work on it.
 
-    folder: None to keep nothing. settings: what must be the same when it goes on. pictures: how many there are in all.
+    folder: None to keep nothing. settings: what must be the same when it goes on. pictures: how many there are in all, of which size
+    (H, W), where periods are to be found in them.
     """
 
     folder: Path | None
     settings: Mapping[str, Any]
     pictures: int
     group: Group = field(default_factory=Group)
+    size: tuple[int, int] | None = None
 
     def open(self, resume: bool) -> tuple[State, list[int]]:
         """This process's state to begin with, and the numbers of the pictures that are left for all processes.
@@ -148,7 +152,7 @@ class Kept:
         What was kept goes to the first process. Raises FeatvisError where the folder holds an audit and resume is not asked for, and where
         what it holds is of another run.
         """
-        empty = State(self.settings, torch.zeros(self.pictures, dtype=torch.bool))
+        empty = State(self.settings, torch.zeros(self.pictures, dtype=torch.bool), size=self.size)
         if self.folder is None:
             return empty, empty.left()
         if not resume and self.folder.is_dir() and _files(self.folder):
@@ -157,6 +161,7 @@ class Kept:
             )
         make_folder(self.folder)
         before = resumed(self.folder, self.settings, self.pictures)
+        before.size = self.size
         self.group.gather(None)  # all have read it before the first merges it
         if not self.group.leads:
             return empty, before.left()

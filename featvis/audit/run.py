@@ -19,6 +19,7 @@ from featvis.audit.resume import Kept, State, pictures_hash
 from featvis.compat import versions
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
+from featvis.measure.periods import measurable
 from featvis.models.model import Model
 from featvis.tracing.hashes import weights_hash
 
@@ -48,7 +49,8 @@ def audit_pictures(
     batch_size = request.batch_size or _fitting_batch(engine, model, group)
     # A look at each of a million files is owed only to what is kept.
     belonging = settings if running.folder is None else {**settings, "pictures": pictures_hash(paths)}
-    kept = Kept(None if running.folder is None else Path(running.folder), belonging, len(paths), group)
+    size = model.input_size[1], model.input_size[2]
+    kept = Kept(None if running.folder is None else Path(running.folder), belonging, len(paths), group, size)
     state, left = kept.open(running.resume)
     loader = Loader(model, paths, batch_size, request.skip_bad, running.workers, group.share(left))
     rounds = -(-len(left) // (batch_size * group.size))
@@ -59,7 +61,7 @@ def audit_pictures(
     take = partial(request.attribution, engine) if suspects is None else suspects.gradients
     for number, batch in enumerate(measured(engine, batches, partial(halving, take)), start=1):
         if batch.numbers:
-            state.metric_of(engine.total_stride).update(batch.gradients, batch.numbers)
+            state.metric_of(measurable(engine.total_stride, min(size))).update(batch.gradients, batch.numbers)
             watching.seen(str(request.attribution), batch, engine.total_stride)
         state.take(loader.tried, loader.skipped, loader.notes)
         watching.progress(min(started + number * batch_size * group.size, len(paths)))
@@ -77,14 +79,15 @@ def audit_pictures(
     whole = kept.merged(state)
     if whole.metric is None:
         raise none_read(whole.skipped, len(paths))
-    energies = whole.metric.compute()
+    energies = whole.metric.compute(find=True)
     if running.until_error is not None and (missing := len(whole.left())):
         whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {running.until_error:g}")
     kept.close()
-    audit = Audit.of(
+    audit = Audit.traced_by(
+        engine,
         energies,
         skipped=tuple(whole.skipped),
-        notes=tuple(dict.fromkeys((*model.notes, *engine.notes, *halving.notes, *whole.notes))),
+        notes=(*model.notes, *engine.notes, *halving.notes, *whole.notes),
         settings={
             **settings,
             "batch_size": batch_size,

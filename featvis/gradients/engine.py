@@ -16,10 +16,11 @@ from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.scores import Score
 from featvis.models.model import Model
-from featvis.tracing.layer_table import LayerRow, resolution_layers
+from featvis.tracing.layer_table import LayerRow, explaining_layers, resolution_layers
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Trace
+from featvis.tracing.traced import TracedPeriods
 
 
 class GradientEngine:
@@ -115,6 +116,15 @@ class GradientEngine:
             return (own, *arguments[1:])
 
         return self._ready.hook(layer, before)
+
+    @property
+    def traced(self) -> TracedPeriods:
+        """The periods that strides between the pixels and the score lead to, by axis; known after the first batch."""
+        return self._ready.record.periods(self.score.layer)
+
+    def explaining(self, period: tuple[int, int]) -> tuple[str, ...]:
+        """The layers that explain a period, (rows, columns) in pixels; empty where the trace has none that do."""
+        return explaining_layers(self._ready.record, period, self.score.layer)
 
     @property
     def record(self) -> Trace | None:

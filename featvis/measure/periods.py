@@ -25,6 +25,19 @@ def control_periods(total_stride: int) -> list[int]:
     return [prime for prime in primes if total_stride % prime][:3]
 
 
+REPEATS = 4
+"""A period can be told from position in the picture only where it repeats so often along its axis."""
+
+
+def measurable(total_stride: int, length: int) -> int:
+    """The longest divisor of a total stride that fits four times into so many pixels, 1 where none does.
+
+    >>> measurable(32, 224), measurable(32, 64)
+    (32, 16)
+    """
+    return max(p for p in (1, *periods_of(total_stride)) if total_stride % p == 0 and (p == 1 or REPEATS * p <= length))
+
+
 def exact_periods(cumulative: Mapping[int, Value]) -> dict[int, Value]:
     """What belongs to each period alone, by Moebius inversion; the values add up to that of the longest period.
 

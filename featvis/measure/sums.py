@@ -6,8 +6,8 @@ grow with the number of pictures. Words and formulas: see docs/reading.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -15,16 +15,16 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
+from featvis.measure.maps import Found, MeanMaps
+from featvis.measure.parts import measured_part, phases_of, tiles_of, unexplained
 from featvis.measure.periods import control_periods, exact_periods, periods_of
-from featvis.measure.phases import fold, interior
+from featvis.measure.phases import fold
 from featvis.measure.replicates import FEWEST_REPLICATES, mean_of, moments, squared_mean, squared_mean_difference
 from featvis.measure.spectra import high_frequency_share, signed_combs, spectral_flatness
 
 GROUPS = 32
 """Groups of the delete-a-group jackknife."""
 
-TILES = 5
-"""A single picture is split into at most this many replicates along each axis."""
 
 FEWEST_PICTURES = 8
 """Fewer pictures than this say little about their spread; tiles are the replicates then, where there are enough."""
@@ -41,6 +41,7 @@ class _Energies(NamedTuple):
     profile: Tensor
     pictures: int
     replicates: str
+    found: tuple[Found, ...] | None = None
 
 
 class Energies(_Energies):
@@ -49,7 +50,8 @@ class Energies(_Energies):
     Mappings go from the period in pixels to an Estimate. `energy` is E(p), of all harmonics whose period divides p;
     `exact_periods` splits E(total stride) by exact period, so that its values add up; `controls` are periods that share no
     harmonic with the total stride and must sit at 0; `signed_comb` is the share of the gradient's variance that its phase means
-    explain. `profile` (P, P) has mean 1, (1, P) for signals. `replicates` is "pictures" or "tiles".
+    explain. `profile` (P, P) has mean 1, (1, P) for signals. `replicates` is "pictures" or "tiles". `found` holds the periods
+    that the gradients show by themselves, None where they were not looked for.
 
     >>> energies = checkerboard_energy(torch.ones(8, 3, 16, 16), total_stride=2)
     >>> energies.energy[2].value, energies.pictures, energies.profile.tolist()
@@ -153,9 +155,10 @@ class PhaseSums:
 class EnergySums:
     """Checkerboard energy of gradients, by period, without bias and with standard errors; sums only.
 
-    total_stride: the product of the strides between the pixels and the score, in pixels. dims: 2 for pictures, 1 for signals. whole: the
-    sums at the total stride; controls: at the periods that no layer can cause. comb (3, periods), high_frequency (3,): moments over
-    pictures of the signed combs and of the share of high frequencies. mean_gradient: the gradient's own sum by phase.
+    total_stride: the product of the strides between the pixels and the score, in pixels. dims: 2 for pictures, 1 for signals. size: (H, W)
+    or (L,) of every picture, where periods are to be found too. whole: the sums at the total stride; controls: at the periods that no
+    layer can cause. comb (3, periods), high_frequency (3,): moments over pictures of the signed combs and of the share of high
+    frequencies. mean_gradient: the gradient's own sum by phase. maps: mean energy maps, where there is a size.
 
     The measure is defined in Odena, Dumoulin and Olah's terms (Distill 2016): the squared coefficient of variation of the phases'
     mean energy.
@@ -169,7 +172,7 @@ class EnergySums:
     (40, [2, 4], [3, 5, 7])
     """
 
-    def __init__(self, total_stride: int, dims: int = 2) -> None:
+    def __init__(self, total_stride: int, dims: int = 2, size: Sequence[int] | None = None) -> None:
         if total_stride < 1 or dims not in (1, 2):
             raise FeatvisError(f"total_stride {total_stride}, dims {dims}: expected at least 1, and 1 or 2")
         self.total_stride, self.dims = total_stride, dims
@@ -179,11 +182,13 @@ class EnergySums:
         self.comb = torch.zeros(3, len(self.periods), dtype=torch.float64)
         self.high_frequency = torch.zeros(3, dtype=torch.float64)
         self.mean_gradient = torch.zeros(phases_of(total_stride, dims), dtype=torch.float64)
+        self.maps = None if size is None else MeanMaps((1, size[-1]) if dims == 1 else (size[0], size[1]))
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], total_stride: int, dims: int = 2) -> EnergySums:
         """The sums that `tensors` gave, shared and not copied; raises FeatvisError for other names or shapes."""
-        sums = cls(total_stride, dims)
+        size = tensors["maps"].shape[1:] if "maps" in tensors and tensors["maps"].ndim == 3 else None
+        sums = cls(total_stride, dims, size)
         expected, given = (
             {name: tuple(value.shape) for name, value in held.items()} for held in (sums.tensors(), tensors)
         )
@@ -197,17 +202,26 @@ class EnergySums:
             part.hold(tensors)
         sums.comb, sums.high_frequency = tensors["comb"], tensors["high_frequency"]
         sums.mean_gradient = tensors["mean_gradient"]
+        if sums.maps is not None:
+            sums.maps.sums, sums.maps.counts = tensors["maps"], tensors["map_counts"]
         return sums
 
     def tensors(self) -> dict[str, Tensor]:
         """The sums themselves by name, all of them; float64."""
         parts = {name: value for part in (self.whole, *self.controls) for name, value in part.tensors().items()}
+        if self.maps is not None:
+            parts |= {"maps": self.maps.sums, "map_counts": self.maps.counts}
         return {
             **parts,
             "comb": self.comb,
             "high_frequency": self.high_frequency,
             "mean_gradient": self.mean_gradient,
         }
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of every picture, where mean maps are kept."""
+        return None if self.maps is None else self.maps.size
 
     @property
     def pictures(self) -> int:
@@ -221,7 +235,8 @@ class EnergySums:
         the whole set: they choose the jackknife's groups, so that standard errors too are the same in any order and over any
         processes; counted on by default. Raises FeatvisError for gradients with NaN, infinity or nothing but zeros, and adds none then.
         """
-        gradients = measured_part(gradients.detach().to(self.mean_gradient.device), self.total_stride, self.dims)
+        given = gradients.detach().to(self.mean_gradient.device)
+        gradients = measured_part(given, self.total_stride, self.dims)
         indices = range(self.pictures, self.pictures + len(gradients)) if indices is None else indices
         groups = torch.tensor([int(index) % GROUPS for index in indices], device=gradients.device)
         if len(groups) != len(gradients):
@@ -231,6 +246,10 @@ class EnergySums:
             raise FeatvisError("a gradient is zero all over the measured interior; choose another picture or score")
         gradients = gradients / root_mean_square
 
+        if self.maps is not None:
+            # Scaled first: squares of small numbers vanish.
+            scaled = given / given.abs().amax(tuple(range(1, given.ndim)), keepdim=True)
+            self.maps.update(scaled.square().sum(1).view(len(given), *self.maps.size), list(indices))
         energy = gradients.square().sum(1)
         self.whole.update(energy, groups)
         rest = unexplained(energy, *phases_of(self.total_stride, self.dims))
@@ -256,8 +275,11 @@ class EnergySums:
         for name, value in self.tensors().items():
             value += theirs[name].to(value)
 
-    def compute(self) -> Energies:
-        """Energies of all pictures so far; raises FeatvisError where there were none, or too little of one to estimate a spread."""
+    def compute(self, find: bool = False) -> Energies:
+        """Energies of all pictures so far, with find also the periods that they show where there is a size.
+
+        Raises FeatvisError where there were no pictures, or too little of one to estimate a spread.
+        """
         pictures = self.pictures
         if pictures == 0:
             raise FeatvisError("no gradient was given; update with at least one before computing")
@@ -285,6 +307,21 @@ class EnergySums:
             profile=(1 + self.whole.sums.sum(0) / pictures).cpu(),
             pictures=pictures,
             replicates="tiles" if self.whole.tiled else "pictures",
+            found=self.found() if find else None,
+        )
+
+    def found(self) -> tuple[Found, ...] | None:
+        """The periods that the gradients show by themselves; None without a size. E of one that was measured anyway is that."""
+        if self.maps is None:
+            return None
+        known = self.whole.energies()[0]
+        return tuple(
+            replace(found, energy=known[max(found.period)])
+            if found.period is not None
+            and max(found.period) in known
+            and found.period == phases_of(max(found.period), self.dims)
+            else found
+            for found in self.maps.found()
         )
 
     def difference(self, first: EnergySums) -> dict[int, Estimate]:
@@ -308,58 +345,6 @@ def checkerboard_energy(gradients: Tensor, total_stride: int) -> Energies:
     >>> round(checkerboard_energy(comb.expand(8, 1, 16, 16), 2).energy[2].value, 4)
     0.2346
     """
-    sums = EnergySums(total_stride, dims=gradients.ndim - 2)
+    sums = EnergySums(total_stride, gradients.ndim - 2, gradients.shape[2:])
     sums.update(gradients)
-    return sums.compute()
-
-
-def phases_of(period: int, dims: int) -> tuple[int, int]:
-    """Rows and columns of a period's phases; signals have one row."""
-    return (period, period) if dims == 2 else (1, period)
-
-
-def measured_part(gradients: Tensor, total_stride: int, dims: int) -> Tensor:
-    """The interior of the gradients, (B, C, H, W) in float64, each scaled by its largest value; signals get one row.
-
-    Raises FeatvisError for another shape, pictures smaller than the total stride, and gradients with NaN, infinity or nothing but zeros.
-    """
-    if gradients.ndim != dims + 2:
-        expected = "(B, C, H, W)" if dims == 2 else "(B, C, L)"
-        raise FeatvisError(f"gradients of shape {tuple(gradients.shape)}; expected {expected}")
-    if dims == 1:
-        gradients = gradients.unsqueeze(2)
-    height, width = gradients.shape[-2:]
-    rows, columns = phases_of(total_stride, dims)
-    if height < rows or width < columns:
-        size = f"{height} x {width} pixels" if dims == 2 else f"{width} samples"
-        raise FeatvisError(
-            f"a gradient of {size} is smaller than the total stride of {total_stride}; give larger pictures"
-        )
-    largest = gradients.abs().amax((1, 2, 3), keepdim=True)
-    for picture, value in enumerate(largest.flatten().tolist()):
-        if not math.isfinite(value) or value == 0:
-            what = "nothing but zeros" if value == 0 else "NaN or infinity"
-            raise FeatvisError(f"the gradient of picture {picture} of the batch holds {what}; nothing can be measured")
-    inner = gradients[..., interior(height, rows), interior(width, columns)]
-    return inner.double() / largest
-
-
-def unexplained(energy: Tensor, rows: int, columns: int) -> Tensor:
-    """The energy (B, H, W) less what its phases of (rows, columns) explain, about its mean.
-
-    It would leak into windows that are no multiple of the period. Between pictures taking it off has no bias; between the tiles of a single
-    small picture it is under a tenth of the error.
-    """
-    explained = fold(energy, rows, columns)
-    repeats = energy.shape[-2] // rows, energy.shape[-1] // columns
-    level = energy.mean((-2, -1), keepdim=True)
-    return energy - explained.repeat(1, *repeats) + level if max(repeats) > 1 else energy
-
-
-def tiles_of(energy: Tensor, rows: int, columns: int) -> Tensor:
-    """At most TILES x TILES equal parts of each map (B, H, W), of whole periods: (B, down, across, height, width)."""
-    down, across = energy.shape[-2] // rows, energy.shape[-1] // columns
-    tiles_down, tiles_across = min(down, TILES), min(across, TILES)
-    height, width = down // tiles_down * rows, across // tiles_across * columns
-    area = energy[:, : tiles_down * height, : tiles_across * width]
-    return area.unflatten(-1, (tiles_across, width)).unflatten(-3, (tiles_down, height)).transpose(-3, -2)
+    return sums.compute(find=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -39,6 +40,7 @@ def layer_rows(record: Trace, operations: Sequence[Operation] | None = None) -> 
         kernel, stride = (window.kernel, window.stride) if window else ((), ())
         before = [record.grids.get(number) for number in operation.inputs]
         mark = _mark(operation, before, stride)
+        stride = stride or (_ratio(operation, before) if mark == "strided" else ())
         layer_type = record.layer_types.get(operation.layer, "GraphModule")
         # All of an exported program runs in one module.
         is_leaf = operation.layer not in parents and layer_type != "GraphModule"
@@ -69,6 +71,19 @@ def resolution_layers(record: Trace, layer: str | None = None) -> list[LayerRow]
     return [row for row in rows if row.mark in ("strided", "pooling") and max(row.stride, default=1) > 1]
 
 
+def explaining_layers(record: Trace, period: tuple[int, int], layer: str | None = None) -> tuple[str, ...]:
+    """The layers that a period, (rows, columns) in pixels, needs: with all nearer the pixels it can arise, without them not."""
+    known = [(row, row.total_stride) for row in resolution_layers(record, layer) if row.total_stride is not None]
+    periods = {id(row): (1, *(max(stride.numerator, 1) for stride in strides))[-2:] for row, strides in known}
+    for limit in sorted({math.prod(found) for found in periods.values()}):
+        near = [row for row, _ in known if math.prod(periods[id(row)]) <= limit]
+        reached = [math.lcm(*(periods[id(row)][axis] for row in near)) for axis in range(2)]
+        if all(longer % own == 0 for longer, own in zip(reached, period, strict=True)):
+            last = [row for row in near if math.prod(periods[id(row)]) == limit]
+            return tuple(dict.fromkeys(row.name or f"{row.type} of the network itself" for row in last))
+    return ()
+
+
 def _dots(name: str) -> list[int]:
     """Where the names of a layer's parents end, the network's own empty one included."""
     return [0, *(position for position, letter in enumerate(name) if letter == ".")]
@@ -83,15 +98,31 @@ def _mark(operation: Operation, before: Iterable[Grid | None], stride: tuple[int
     operator = operation.operator
     pooling = "pool" in operator
     sources = [grid for grid in before if grid is not None]
-    if operation.grid is None and sources:
+    if operation.grid is None and sources and not operation.lost:
         if not pooling and operator not in ("mean", "convolution"):
             return ""
         return "global" if max(operation.shape[2:], default=1) == 1 else "pooling"
-    if operator.startswith("upsample") and operation.grid is not None and operation.grid.strides > sources[0].strides:
-        return "strided"
-    transposed = operator == "convolution" and operation.arguments[6]
-    if operator.startswith("upsample") or operator == "pixel_shuffle" or (transposed and max(stride) > 1):
-        return "upsampling"
     if pooling:
         return "pooling"
-    return "strided" if stride and max(stride) > 1 else ""
+    if operator == "convolution":
+        return ("upsampling" if operation.arguments[6] else "strided") if max(stride, default=1) > 1 else ""
+    if operation.grid is None or not sources or operator == "put":
+        return ""
+    old = max(sources, key=lambda grid: grid.strides).strides
+    if any(new > was > 0 for new, was in zip(operation.grid.strides, old, strict=True)):
+        return "strided"
+    shrunk = any(0 < new < was for new, was in zip(operation.grid.strides, old, strict=True))
+    enlarging = "upsample" in operator or operator == "pixel_shuffle"
+    return (
+        "upsampling" if enlarging and (shrunk or operator == "pixel_shuffle" or old == operation.grid.strides) else ""
+    )
+
+
+def _ratio(operation: Operation, before: Iterable[Grid | None]) -> tuple[int, ...]:
+    """How much further apart pixels lie after an operation, where these are whole numbers."""
+    sources = [grid for grid in before if grid is not None]
+    if operation.grid is None or not sources:
+        return ()
+    pairs = zip(operation.grid.strides, sources[0].strides, strict=True)
+    ratios = [new / old if old else Fraction(1) for new, old in pairs]
+    return tuple(map(int, ratios)) if all(ratio.denominator == 1 and ratio > 0 for ratio in ratios) else ()

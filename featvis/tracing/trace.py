@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -17,9 +16,13 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from featvis.errors import FeatvisError
-from featvis.tracing.grids import MOVES, Grid, grid_after
+from featvis.tracing.following import follow, rearranges
+from featvis.tracing.grids import Grid
 from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.places import Place
 from featvis.tracing.refusals import refusals
+from featvis.tracing.steps import Lost, Places, Step
+from featvis.tracing.traced import TracedPeriods
 from featvis.tracing.watching import Watcher
 from featvis.tracing.windows import Window, window_of
 
@@ -36,7 +39,8 @@ class Operation:
     """One operation on a tensor that depends on the input.
 
     operator: its name without overload ("convolution"). layer: the dotted name of the innermost module that was running, and call:
-    which module call that was. arguments, keywords: as given, traced tensors replaced by Values.
+    which module call that was. arguments, keywords: as given, traced tensors replaced by Values. places: where the elements of its first
+    result lie; lost: what made that unknown, empty where it is not, or was before.
     """
 
     operator: str
@@ -48,6 +52,8 @@ class Operation:
     outputs: tuple[int, ...]
     shape: tuple[int, ...]
     grid: Grid | None
+    places: Places = ()
+    lost: str = ""
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -82,23 +88,24 @@ class Trace:
                 found.append(operation)
         return found[::-1]
 
-    def total_stride(self, layer: str | None = None) -> int:
-        """The period in pixels of everything between the input and a layer's output (the network's where None).
+    def periods(self, layer: str | None = None) -> TracedPeriods:
+        """What the strides between the input and a layer's output (the network's where None) lead to, by axis.
 
-        The least common multiple over axes and branches; a large window that covers the whole map, such as global pooling, repeats
-        nowhere and does not count. Raises FeatvisError for a layer that did not run.
+        Raises FeatvisError for a layer that did not run.
         """
         if layer is not None and layer not in self.layer_outputs:
             raise FeatvisError(f"the layer {layer!r} did not run on this input; `featvis layers` lists those that do")
         end = self.output if layer is None else self.layer_outputs[layer]
-        grids = [
-            operation.grid
-            for operation in self.leading_to(end)
-            if operation.grid is not None and operation.grid.dimensions is not None and operation.operator not in MOVES
-        ]
         last = None if end is None else self.grids[end]
-        grids += [last] if last is not None else []
-        return math.lcm(1, *(stride.numerator for grid in grids for stride in grid.strides))
+        return TracedPeriods.of(self.leading_to(end), tuple(self.shapes[0][2:]), last)
+
+    def total_stride(self, layer: str | None = None) -> int:
+        """The period in pixels of everything between the input and a layer's output (the network's where None).
+
+        The least common multiple over axes and branches; what stands for the whole map, such as a global mean, repeats nowhere and does
+        not count, nor does what repeats after no whole number of pixels that fits. Raises FeatvisError for a layer that did not run.
+        """
+        return math.lcm(1, *self.periods(layer).strides)
 
 
 class _Recorder(Watcher):
@@ -110,16 +117,20 @@ class _Recorder(Watcher):
         self.numbers = WeakIdKeyDictionary()
         self.running: list[tuple[str, int]] = [("", 0)]
         self.calls = 0
-        axes = example.ndim - 2
-        grid = Grid((Fraction(1),) * axes, tuple(example.shape[2:]), tuple(range(2, example.ndim)))
-        self._number(example, grid)
+        self.places: dict[int, Places] = {}
+        self._number(example, (Place.of_pixels(example.shape),))
 
-    def _number(self, tensor: Tensor, grid: Grid | None) -> int:
+    def _number(self, tensor: Tensor, places: Places) -> int:
         number = len(self.trace.shapes)
         self.numbers[tensor] = number
-        self.trace.grids[number] = grid
+        self.places[number] = places
+        self.trace.grids[number] = Grid.of(places[0], tensor.shape) if places else None
         self.trace.shapes[number] = tuple(tensor.shape)
         return number
+
+    def _places_of(self, tensor: Tensor) -> Places:
+        number = self.numbers.get(tensor)
+        return () if number is None else self.places[number]
 
     def number_of(self, tensor: Tensor) -> int | None:
         return self.numbers.get(tensor)
@@ -135,50 +146,72 @@ class _Recorder(Watcher):
         if operator.startswith("new_") or operator.endswith("_like"):
             return result  # reads the shape, not the values
         tensors = [item for item in tree_leaves(result) if isinstance(item, Tensor)]
-        grids = [self._grid(operator, traced[0], inputs, tuple(tensor.shape)) for tensor in tensors]
-        numbers = tuple(self._number(tensor, grid) for tensor, grid in zip(tensors, grids, strict=True))
-        layer, call = self.running[-1]
+        places, lost = self._followed(function, tuple(arguments), keywords, inputs, tensors)
+        numbers = tuple(self._number(tensor, its) for tensor, its in zip(tensors, places, strict=True))
         if tensors:
-            self.trace.operations.append(
-                Operation(
-                    operator, function, layer, call, traced[0], traced[1], numbers, tuple(tensors[0].shape), grids[0]
-                )
-            )
+            self._append(operator, function, traced, numbers, places[0], lost)
         target = arguments[0] if function._schema.is_mutable else None
         if isinstance(target, Tensor) and target._base is not None:
-            self._write_through(target._base, target, layer, call)
+            self._write_through(target._base, target)
         return result
 
-    def _write_through(self, base: Tensor, view: Tensor, layer: str, call: int) -> None:
+    def _followed(
+        self,
+        function: Any,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        inputs: list[Value],
+        results: list[Tensor],
+    ) -> tuple[list[Places], str]:
+        """Where the elements of each result lie, and what made that unknown, if this operation did."""
+        if any(not self.places[value.number] for value in inputs):
+            return [() for _ in results], ""
+        step = Step(function, arguments, keywords, results, self._places_of)
+        try:
+            return follow(step), ""
+        except Lost:
+            return [() for _ in results], step.name
+
+    def _append(
+        self, operator: str, function: Any, traced: Any, numbers: tuple[int, ...], places: Places, lost: str
+    ) -> None:
+        layer, call = self.running[-1]
+        shape, grid = self.trace.shapes[numbers[0]], self.trace.grids[numbers[0]]
+        found = Operation(
+            operator,
+            function,
+            layer,
+            call,
+            traced[0],
+            traced[1],
+            numbers,
+            shape,
+            grid,
+            () if rearranges(function) else places,
+            lost,
+        )
+        self.trace.operations.append(found)
+
+    def _write_through(self, base: Tensor, view: Tensor) -> None:
         """What was written into a view of a tensor is part of that tensor from now on."""
         before, part = self._as_value(base), self._as_value(view)
         inputs = [item for item in (before, part) if isinstance(item, Value)]
         positions = torch.empty_strided(base.shape, base.stride(), dtype=torch.long, device=base.device)
         positions.copy_(torch.arange(base.numel(), device=base.device).view(base.shape))
         where = positions.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
-        arguments, shape = (before, where.contiguous(), part), tuple(base.shape)
-        grid = self._grid("put", arguments, inputs, shape)
-        written = (self._number(base, grid),)
+        places = [own for own in (self._places_of(base), self._places_of(view)) if own]
+        kept = (
+            places[0]
+            if before in inputs or not places
+            else tuple(_put(place, where, view, base) for place in places[0])
+        )
+        written = (self._number(base, kept),)
         overload = torch.ops.aten.put.default
-        self.trace.operations.append(Operation("put", overload, layer, call, arguments, {}, written, shape, grid))
+        self._append("put", overload, ((before, where.contiguous(), part), {}), written, kept, "")
 
     def _as_value(self, tensor: Tensor) -> Tensor | Value:
         number = self.numbers.get(tensor)
         return tensor if number is None else Value(number)
-
-    def _grid(
-        self, operator: str, arguments: tuple[Any, ...], inputs: list[Value], shape: tuple[int, ...]
-    ) -> Grid | None:
-        known = [
-            (grid, self.trace.shapes[value.number])
-            for value in inputs
-            if (grid := self.trace.grids[value.number]) is not None
-        ]
-        if not known:
-            return None
-        results = [grid_after(operator, arguments, grid, before, shape) for grid, before in known]
-        placed = [grid for grid in results if grid is not None and grid.dimensions is not None]
-        return placed[0] if placed else results[0]
 
     def enter(self, name: str, module: nn.Module) -> None:
         self.calls += 1
@@ -194,6 +227,16 @@ class _Recorder(Watcher):
             return
         if number is not None:
             self.trace.layer_outputs[name] = number
+
+
+def _put(place: Place, where: Tensor, view: Tensor, base: Tensor) -> Place:
+    """Places that were written into a part of a tensor that had none."""
+    axes = []
+    for axis in place.axes:
+        written = torch.full(base.shape, torch.nan, dtype=torch.float64)
+        written.view(-1)[where.reshape(-1)] = axis.expand(view.shape).reshape(-1)
+        axes.append(written)
+    return place.with_axes(axes)
 
 
 def trace(module: nn.Module, example: Tensor) -> Trace:

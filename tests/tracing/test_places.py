@@ -1,0 +1,84 @@
+"""Places are followed through every kind of operation: each network of the bestiary has its period by axis, or is said to be unknown."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from helpers.bestiary import BESTIARY, UNKNOWN, built
+from helpers.networks import Function
+from torch import nn
+
+from featvis.tracing.places import Place, merged, repetition
+from featvis.tracing.trace import trace
+
+
+def test_the_bestiary_is_large():
+    assert len(BESTIARY) >= 120
+
+
+@pytest.mark.parametrize("name", BESTIARY)
+def test_the_period_of_each_network_is_traced(name):
+    beast = BESTIARY[name]
+    traced = trace(built(beast), torch.randn(1, *beast.shape)).periods()
+    if beast.expected == UNKNOWN:
+        assert traced.lost
+        assert traced.period is None
+    elif beast.period is None:
+        assert traced.drifting
+        assert traced.period is None
+    else:
+        assert (traced.period, traced.lost) == (beast.expected, ())
+
+
+@pytest.mark.parametrize(
+    ("places", "distance"),
+    [
+        ([0, 2, 4, 6, 8], 2),
+        ([8, 0, 4, 2, 6, 6, 6], 2),
+        ([1, 2, 5, 6, 9, 10, 13, 14], 4),
+        ([0, 2.5, 5, 7.5, 10], Fraction(5, 2)),
+        ([0.7, 2, 4, 6, 8, 10, 12, 13.1], 2),
+        ([3], 0),
+        ([float("nan"), 4, float("nan")], 0),
+        ([0, 1, 3, 7, 15, 31, 63, 127], None),
+    ],
+)
+def test_the_distance_after_which_places_repeat(places, distance):
+    assert repetition(torch.tensor(places, dtype=torch.float64)) == distance
+
+
+def test_an_elements_place_and_that_of_its_window_are_told_apart():
+    pixels = Place.of_pixels((1, 3, 8, 8))
+    means = [axis.unflatten(d, (-1, 4)).mean(d + 1) for d, axis in zip((2, 3), pixels.axes, strict=True)]
+    windows = pixels.with_axes(mean.repeat_interleave(4, d) for d, mean in zip((2, 3), means, strict=True))
+    both = merged([windows, pixels, windows])
+    assert [place.strides for place in both] == [(1, 1), (4, 4)]
+
+
+def test_what_cannot_be_followed_is_named_with_its_layer():
+    class Sorted(nn.Module):
+        def forward(self, x):
+            return x.flatten(2).sort(2).values.view_as(x)
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), Sorted(), nn.Conv2d(4, 4, 3, 2))
+    traced = trace(network, torch.randn(1, 3, 32, 32)).periods()
+    assert traced.lost == ("sort in 1",)
+    assert traced.period is None
+    assert traced.strides == (2, 2)
+
+
+def test_layers_that_a_period_needs():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 4, 3, 1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, (2, 1)))
+    record = trace(network, torch.randn(1, 3, 64, 64))
+    assert record.periods().period == (8, 4)
+    assert record.explaining((2, 2)) == ("0",)
+    assert record.explaining((4, 4)) == ("2",)
+    assert record.explaining((4, 1)) == ("2",)
+    assert record.explaining((8, 1)) == ("3",)
+    assert record.explaining((8, 8)) == ()
+    assert record.explaining((3, 3)) == ()
+
+
+def test_a_shortcut_beside_a_layer_explains_as_much():
+    network = Function(lambda x, body: body(x) + x[:, :, ::2, ::2], nn.Conv2d(3, 3, 3, 2, 1))
+    assert trace(network, torch.randn(1, 3, 32, 32)).explaining((2, 2)) == ("layers.0", "(slice) of the network itself")
