@@ -57,8 +57,8 @@ class Comb:
 def find_combs(maps: Tensor) -> tuple[Comb, ...]:
     """The periods at which energy maps repeat, the strongest first; none where nothing stands out.
 
-    maps: (G, H, W), mean energy maps of G groups of pictures, each of positive mean; H = 1 for signals. One false alarm in a hundred calls, at
-    most, whatever the number of frequencies. Periods from 2 pixels to a quarter of what is left without the border are looked for.
+    maps: (G, H, W), mean energy maps of G groups of pictures, each of positive mean; H = 1 for signals. At most one false alarm in a hundred
+    calls, whatever the number of frequencies. Periods from 2 pixels to a quarter of what is left without the border are looked for.
     """
     plane = Plane.of(maps)
     if plane is None:
@@ -85,13 +85,13 @@ def _belongs(frequency: tuple[float, float], comb: Comb, size: tuple[int, int]) 
 def _lines(plane: Plane) -> list[Line]:
     """Single frequencies that stand out, the strongest first."""
     height, width = plane.size
-    admitted = admitted(height, width)
-    tried = int(admitted.sum())
+    fitting = admitted(height, width)
+    tried = int(fitting.sum())
     if not tried:
         return []
     limit = math.log(3 * tried / FALSE_ALARMS)
     peak = F.max_pool2d(F.pad(plane.power[None], (1, 1, 1, 1), mode="circular"), 3, 1)[0]
-    places = (admitted & (plane.surprise > limit) & (plane.power >= peak)).nonzero().tolist()
+    places = (fitting & (plane.surprise > limit) & (plane.power >= peak)).nonzero().tolist()
     found = []
     for row, column in sorted(places, key=lambda place: -float(plane.power[place[0], place[1]])):
         agreeing = bool(plane.shared[row, column] > limit)

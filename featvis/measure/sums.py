@@ -16,7 +16,7 @@ from torch import Tensor
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
 from featvis.measure.maps import Found, MeanMaps
-from featvis.measure.parts import measured_part, phases_of, tiles_of, unexplained
+from featvis.measure.parts import TILES, measured_part, phases_of, tiles_of, unexplained
 from featvis.measure.periods import control_periods, exact_periods, periods_of
 from featvis.measure.phases import fold
 from featvis.measure.replicates import FEWEST_REPLICATES, mean_of, moments, squared_mean, squared_mean_difference

@@ -8,6 +8,7 @@ from helpers.bestiary import BESTIARY, UNKNOWN, built
 from helpers.networks import Function
 from torch import nn
 
+from featvis.tracing.layer_table import explaining_layers
 from featvis.tracing.places import Place, merged, repetition
 from featvis.tracing.trace import trace
 
@@ -71,14 +72,17 @@ def test_layers_that_a_period_needs():
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 4, 3, 1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, (2, 1)))
     record = trace(network, torch.randn(1, 3, 64, 64))
     assert record.periods().period == (8, 4)
-    assert record.explaining((2, 2)) == ("0",)
-    assert record.explaining((4, 4)) == ("2",)
-    assert record.explaining((4, 1)) == ("2",)
-    assert record.explaining((8, 1)) == ("3",)
-    assert record.explaining((8, 8)) == ()
-    assert record.explaining((3, 3)) == ()
+    assert explaining_layers(record, (2, 2)) == ("0",)
+    assert explaining_layers(record, (4, 4)) == ("2",)
+    assert explaining_layers(record, (4, 1)) == ("2",)
+    assert explaining_layers(record, (8, 1)) == ("3",)
+    assert explaining_layers(record, (8, 8)) == ()
+    assert explaining_layers(record, (3, 3)) == ()
 
 
 def test_a_shortcut_beside_a_layer_explains_as_much():
     network = Function(lambda x, body: body(x) + x[:, :, ::2, ::2], nn.Conv2d(3, 3, 3, 2, 1))
-    assert trace(network, torch.randn(1, 3, 32, 32)).explaining((2, 2)) == ("layers.0", "(slice) of the network itself")
+    assert explaining_layers(trace(network, torch.randn(1, 3, 32, 32)), (2, 2)) == (
+        "layers.0",
+        "(slice) of the network itself",
+    )
