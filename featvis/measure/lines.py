@@ -57,8 +57,8 @@ class Comb:
 def find_combs(maps: Tensor) -> tuple[Comb, ...]:
     """The periods at which energy maps repeat, the strongest first; none where nothing stands out.
 
-    maps: (G, H, W), mean energy maps of G groups of pictures, each of positive mean; H = 1 for signals. At most one false alarm in a hundred
-    calls, whatever the number of frequencies. Periods from 2 pixels to a quarter of what is left without the border are looked for.
+    maps: (G, H, W), mean energy maps of G groups of pictures, each of positive mean; H = 1 for signals. At most one false alarm in a
+    hundred calls, whatever the number of frequencies. Periods from 2 pixels to a quarter of what is left without the border are looked for.
     """
     plane = Plane.of(maps)
     if plane is None:

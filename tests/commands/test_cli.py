@@ -246,7 +246,6 @@ MISTAKES = {
     "odd channel": ([ZOO, "good", "--score", "stage1:x"], "write layer:channel"),
     "wrong channels": ([ZOO, "good", "--channels", "1"], "3 values for 1 channels"),
     "wrong channels, one mean": ([ZOO, "good", "--channels", "1", "--mean", "0", "--std", "1"], "to have 3 channels"),
-    "too small": (["shufflenet_v2_x0_5", "good", "--weights", "none", "--size", "16"], "total stride of 32"),
     "full pickle": ([ZOO, "good", "--weights", "bomb.pth"], f"is a pickle of Python objects ({open.__module__}.open), not"),
     "text as weights": ([ZOO, "good", "--weights", "text.pth"], "'text.pth' is not a checkpoint"),
     "NaN weights": ([ZOO, "good", "--weights", "nan.pth"], "the weight 'head.weight' of 'nan.pth' holds NaN or infinity"),
@@ -267,6 +266,15 @@ MISTAKES = {
     "an unknown parameter": ([ZOO, "good", "--compensate", "jitter:steps=3"], "jitter has no parameter 'steps'; it has shifts"),
     "unknown compensation": ([ZOO, "good", "--compensate", "blur"], "'blur' is not one of 'none'"),
 }  # fmt: skip
+
+
+def test_a_picture_smaller_than_the_total_stride(place):
+    arguments = ("shufflenet_v2_x0_5", "good", "--weights", "none", "--size", "16")
+    assert "total stride of 32" in refused("grad", *arguments, "--out", "pictures")
+    printed("audit", *arguments, "--json", "small.json")
+    content = json.loads((place / "small.json").read_text())
+    assert content["traced"] == [32, 32]
+    assert content["not_measurable"] == [[8, 8], [16, 16], [32, 32]]
 
 
 @pytest.mark.parametrize("command", ["audit", "grad"])

@@ -232,7 +232,7 @@ def test_an_output_of_another_shape_is_refused():
 
     fix = Fix("forward", "a planted fault", shrink, "anything", lambda site: False)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1)).double()
-    with pytest.raises(FeatvisError, match=re.escape("of shape (4, 4, 16, 16) into (4, 4, 8, 8)")):
+    with pytest.raises(FeatvisError, match=re.escape("of shape (1, 4, 16, 16) into (1, 4, 8, 8)")):
         operate(network, fix, IMAGES)
 
 
