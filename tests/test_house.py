@@ -227,6 +227,10 @@ def crowded(files):
     return found
 
 
+def test_no_function_has_too_many_parameters():
+    assert crowded(sources()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "source", "found"),
     [
@@ -237,6 +241,19 @@ def crowded(files):
 )
 def test_planted_parameters_are_counted(name, source, found):
     assert crowded({name: source}) == found
+
+
+def overlong(files):
+    """Files that want to be two."""
+    return [name for name, source in files.items() if len(source.splitlines()) > LONGEST]
+
+
+def test_no_file_is_too_long():
+    assert overlong(sources()) == []
+
+
+def test_a_planted_long_file_is_found():
+    assert overlong({"audit.run": "x = 1\n" * LONGEST, "audit.gate": "x = 1\n" * (LONGEST + 1)}) == ["audit.gate"]
 
 
 ACROSS = {
