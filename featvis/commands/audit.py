@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from featvis.commands.options import (
     BatchSize,
-    attribution_from,
     check_writable,
     gradient_options,
-    model_from,
     model_options,
-    pictures_from,
 )
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
@@ -24,6 +22,7 @@ from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from featvis.audit.record import Audit
+    from featvis.commands.asked import GradientAsked, NetworkAsked
     from featvis.measure.sums import Energies
 
 
@@ -49,13 +48,20 @@ if TYPE_CHECKING:
 @click.pass_context
 def audit(
     context: click.Context,
+    network: NetworkAsked,
+    gradient: GradientAsked,
     culprits: bool,
+    batch_size: int | None,
+    workers: int,
+    until_error: float | None,
+    folder: str | None,
+    save_every: int,
+    resume: bool,
     fail_above: float | None,
     baseline: str | None,
     json_path: str | None,
     html_path: str | None,
     profile_path: str | None,
-    **options: Any,
 ) -> None:
     """Measure the checkerboard in a model's input gradients at PICTURES (files, folders, globs), by period."""
     from featvis.audit.distributed import joined
@@ -65,16 +71,17 @@ def audit(
     from featvis.files import write_text
 
     check_writable(json_path, html_path, profile_path)
-    if options["resume"] and options["folder"] is None:
+    if resume and folder is None:
         raise FeatvisError("--resume needs the folder of the unfinished audit; give it with --state")
     before = None if baseline is None else _read_audit(baseline)
-    paths = pictures_from(options)
+    paths = gradient.paths()
     with joined() as group, stop_signals() as stop:
-        if group.size > 1 and options["device"] == "auto":
-            options["device"] = group.device
-        model = model_from(options)
-        asked = {name: options.pop(name) for name in ("score", "seed", "batch_size", "skip_bad")}
-        request = Request(attribution=attribution_from(options), culprits=culprits, **asked)
+        if group.size > 1 and network.device == "auto":
+            network = replace(network, device=group.device)
+        model = network.model()
+        attribution = gradient.attribution()
+        request = Request(gradient.score, attribution, network.seed, batch_size, gradient.skip_bad, culprits)
+        running = Running(workers, until_error, folder, save_every, resume, group)
         gathered = None
         if html_path:
             from featvis.report import Gathered
@@ -85,7 +92,7 @@ def audit(
             watching = Watching(
                 progress, UNWATCHED.seen if gathered is None else gathered.add_beside_plain, energies, stop
             )
-            result = audit_pictures(model, paths, request, Running(group=group, **options), watching)
+            result = audit_pictures(model, paths, request, running, watching)
     if not group.leads:
         return
     if json_path:

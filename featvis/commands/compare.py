@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featvis.commands import choices
+from featvis.commands.asked import GeneratorsAsked, NetworkAsked, as_one, picture_files, with_profile
 from featvis.commands.comparison_table import print_comparison, score_words
 from featvis.commands.options import (
     COMPENSATION,
     METHOD,
     check_writable,
-    model_from,
     network_options,
-    pictures_from,
     progress_bar,
-    with_profile,
 )
 from featvis.commands.report import command_line
 from featvis.errors import FeatvisError
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from featvis.audit.batches import Measured
     from featvis.audit.comparison import Comparison
     from featvis.audit.variants import Variant
+    from featvis.gradients.attributions import Attribution
     from featvis.models.model import Model
     from featvis.report import PictureView
 
@@ -46,7 +45,29 @@ class Chain(click.Choice):
         return str(value)
 
 
+@dataclass(frozen=True)
+class VariantsAsked:
+    """Which variants are made, and of what they are measured; fixes: names joined by +. profile: a file. labels: see `known_classes`.
+
+    calibrate: pictures that are held out for backward fixes, None for the usual number.
+    """
+
+    fixes: tuple[str, ...]
+    methods: tuple[Attribution, ...]
+    compensations: tuple[Attribution, ...]
+    also: tuple[str, ...]
+    score: str
+    profile: str | None
+    labels: str | None
+    calibrate: int | None
+    limit: int | None
+    skip_bad: bool
+    batch_size: int
+
+
 @click.command()
+@as_one("asked", VariantsAsked)
+@as_one("generators", GeneratorsAsked)
 @click.argument("given", metavar="MODEL PICTURES... | JSON...", nargs=-1)
 @network_options
 @click.option(
@@ -103,7 +124,13 @@ class Chain(click.Choice):
 )
 @click.option("--samples", type=click.IntRange(1), help="Random networks for each variant, with --generator.")
 def compare(
-    given: tuple[str, ...], json_path: str | None, out: str | None, html_path: str | None, **options: Any
+    given: tuple[str, ...],
+    network: NetworkAsked,
+    asked: VariantsAsked,
+    generators: GeneratorsAsked,
+    json_path: str | None,
+    out: str | None,
+    html_path: str | None,
 ) -> None:
     """Measure MODEL and its variants side by side at PICTURES: energies, outputs, steadiness and cost.
 
@@ -112,9 +139,8 @@ def compare(
     """
     from featvis.files import make_folder, write_text
 
-    generator = {name: options.pop(name) for name in ("generator", "upsample", "samples")}
-    if any(value is not None for value in generator.values()):
-        compare_generators(given, json_path, out, generator, options)
+    if generators != GeneratorsAsked():
+        compare_generators(given, generators, network, json_path, out)
         return
     saved = bool(given) and all(name.endswith(".json") for name in given)
     if len(given) < 2 and not saved:
@@ -130,8 +156,8 @@ def compare(
     if saved:
         result = joined_from(given)
     else:
-        options |= {"spec": given[0], "pictures": given[1:]}
-        result, sketches, views = compared(options, draws=folder is not None, pages=html_path is not None)
+        network, paths = replace(network, spec=given[0]), picture_files(given[1:], asked.limit)
+        result, sketches, views = compared(network, paths, asked, folder is not None, html_path is not None)
     if json_path:
         write_text(json_path, result.to_json())
     if html_path:
@@ -145,23 +171,19 @@ def compare(
 
 
 def compare_generators(
-    given: Sequence[str],
-    json_path: str | None,
-    out: str | None,
-    generator: dict[str, Any],
-    options: dict[str, Any],
+    given: Sequence[str], asked: GeneratorsAsked, network: NetworkAsked, json_path: str | None, out: str | None
 ) -> None:
     """Hands over to the comparison of generators, which takes neither a model nor pictures."""
     from featvis.commands.generator_comparison import run
 
-    if generator["generator"] is None:
+    if asked.generator is None:
         raise FeatvisError("--upsample and --samples go with --generator; give it, for example --generator dcgan")
     foreign = [*given, *given_options("generator", "upsample", "samples", "seed", "size", "json_path", "out")]
     if foreign:
         raise FeatvisError(
             f"--generator compares networks of random weights without a model or pictures; leave out {foreign[0]!r}"
         )
-    run({**generator, "seed": options["seed"], "size": options["size"], "json": json_path, "out": out})
+    run(asked, network.seed, network.size, json_path, out)
 
 
 def given_options(*but: str) -> list[str]:
@@ -193,21 +215,18 @@ def joined_from(names: Sequence[str]) -> Comparison:
     return found
 
 
-def compared(options: dict[str, Any], draws: bool, pages: bool) -> tuple[Comparison, Any, list[PictureView]]:
-    """The comparison that a command's options ask for, what its figures show where draws is true, and what a page does likewise."""
+def compared(
+    network: NetworkAsked, paths: list[Path], asked: VariantsAsked, draws: bool, pages: bool
+) -> tuple[Comparison, Any, list[PictureView]]:
+    """The comparison that is asked for, what its figures show where draws is true, and what a page does likewise."""
     from featvis.audit.request import Request, Watching
     from featvis.audit.variants import CROPS, compare_variants
     from featvis.data.labels import known_classes
 
-    paths = pictures_from(options)
-    skip_bad, batch_size, seed = options["skip_bad"], options["batch_size"], options["seed"]
-    others = {name: options.pop(name) for name in ("fixes", "methods", "compensations", "also", "labels", "calibrate")}
-    preprocessing = {name: options[name] for name in ("mean", "std", "size", "channels", "device")}
-    model = model_from(options)
-    others |= {"seed": seed, "profile": options["profile"], "preprocessing": preprocessing}
-    variants, paths = variants_from(model, paths, others, skip_bad)
-    classes = None if others["labels"] is None else known_classes(paths, model.labels, others["labels"])
-    request = Request(options["score"], seed=seed, batch_size=batch_size, skip_bad=skip_bad)
+    model = network.model()
+    variants, paths = variants_from(model, network, paths, asked)
+    classes = None if asked.labels is None else known_classes(paths, model.labels, asked.labels)
+    request = Request(asked.score, seed=network.seed, batch_size=asked.batch_size, skip_bad=asked.skip_bad)
     sketches, gathered = None, None
     watchers: list[Callable[[str, Measured, int], None]] = []
     if draws:
@@ -245,28 +264,27 @@ def _sketching(sketches: Any, model: Model) -> Callable[[str, Measured, int], No
 
 
 def variants_from(
-    model: Model, paths: list[Path], others: dict[str, Any], skip_bad: bool
+    model: Model, network: NetworkAsked, paths: list[Path], asked: VariantsAsked
 ) -> tuple[dict[str, Variant], list[Path]]:
-    """The variants that the options name, the model itself first, and the pictures that are left to measure them at."""
+    """The variants that are asked for, the model itself first, and the pictures that are left to measure them at."""
     from featvis.audit.variants import Variant, fixed_variants
-    from featvis.models.specs import load_model
 
     variants = {"original": Variant(model)}
-    calibration, held, note = calibration_from(model, paths, others, skip_bad)
-    fixed = fixed_variants(model, list(dict.fromkeys(others["fixes"])), calibration, others["seed"])
+    calibration, held, note = calibration_from(model, network.seed, paths, asked)
+    fixed = fixed_variants(model, list(dict.fromkeys(asked.fixes)), calibration, network.seed)
     for name, variant in fixed.items():
         notes = (*variant.notes, note) if "backward" in variant.kind else variant.notes
         variants[name] = replace(variant, notes=notes)
-    for method in others["methods"]:
+    for method in asked.methods:
         if method.text != "vanilla":
             variants[method.text] = Variant(model, method)
-    for compensation in others["compensations"]:
+    for compensation in asked.compensations:
         name = compensation.settings()["compensation"]
         if name != "none":
-            variants[name] = Variant(model, with_profile(compensation, others["profile"]))
-    for name in others["also"]:
+            variants[name] = Variant(model, with_profile(compensation, asked.profile))
+    for name in asked.also:
         spec, _, weights = name.partition("=")
-        other = load_model(spec, weights or None, others["seed"], **others["preprocessing"])
+        other = replace(network, spec=spec, weights=weights or None).model()
         # Presets differ in the margin around the crop; all networks get the same pixels.
         other = replace(other, resize=model.resize, interpolation=model.interpolation)
         variants[_short(name, weights)] = Variant(other)
@@ -279,7 +297,7 @@ def _short(name: str, weights: str) -> str:
 
 
 def calibration_from(
-    model: Model, paths: list[Path], others: dict[str, Any], skip_bad: bool
+    model: Model, seed: int, paths: list[Path], asked: VariantsAsked
 ) -> tuple[Tensor | None, int, str]:
     """Input that fixes calibrate on, how many pictures are held out for it, and what to say of it."""
     import torch
@@ -287,9 +305,9 @@ def calibration_from(
     from featvis.audit.batches import Loader
     from featvis.repair.surgery import FIXES
 
-    names = {name for chain in others["fixes"] for name in chain.split("+")}
+    names = {name for chain in asked.fixes for name in chain.split("+")}
     backward = any(name in FIXES and FIXES[name].kind == "backward" for name in names)
-    held = others["calibrate"]
+    held = asked.calibrate
     if held is None:
         held = min(CALIBRATED, len(paths) // 4) if backward else 0
     if not names:
@@ -297,10 +315,10 @@ def calibration_from(
     if held >= len(paths):
         raise FeatvisError(f"--calibrate {held} leaves none of {len(paths)} pictures to measure; give a smaller number")
     if held == 0:
-        generator = torch.Generator().manual_seed(others["seed"])
+        generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(CALIBRATED if backward else 1, *model.input_size, generator=generator).to(model.device)
         return noise, 0, "backward fixes that calibrate do so on noise; --calibrate holds out pictures for them"
-    batch = next(iter(Loader(model, paths[:held], held, skip_bad)), None)
+    batch = next(iter(Loader(model, paths[:held], held, asked.skip_bad)), None)
     if batch is None:
         raise FeatvisError(f"none of the {held} pictures held out for calibration could be read; choose others")
     note = f"the first {held} pictures are held out for backward fixes that calibrate, and measured for no variant"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featvis.commands import choices
-from featvis.commands.options import COMPENSATION, check_writable, model_from, model_options
+from featvis.commands.options import COMPENSATION, check_writable, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from featvis.commands.asked import NetworkAsked
     from featvis.dream.comparison import Measured
     from featvis.models.model import Model
 
@@ -99,6 +100,7 @@ GIF_FRAMES = 40
 )
 @click.option("--compare", is_flag=True, help="A grid of dreams instead, each with one thing changed, and its numbers.")
 def dream(
+    network: NetworkAsked,
     photo: str | None,
     objectives: tuple[str, ...],
     out: str,
@@ -116,15 +118,14 @@ def dream(
     if compare and options["compensation"].settings()["compensation"] != "none":
         raise FeatvisError("--compare shows what compensations do by itself; leave --compensate out")
     check_writable(out, record, gif, html_path)
-    sized = options["size"] is not None
-    model = model_from(options)
+    model = network.model()
     _check_channels(model.input_size[0], out, gif, compare)
     text = " + ".join(objectives)
     parse_objective(text, model)  # what it does not find is an error before the work
-    start, notes = (None, []) if photo is None else _start(model, photo, sized)
-    settings = _settings(options, start is None, compare)
+    start, notes = (None, []) if photo is None else _start(model, photo, network.size is not None)
+    settings = _settings({**options, "seed": network.seed}, start is None, compare)
     fix = fix or ("backward-even" if compare else None)
-    repaired = model if fix is None else _repaired(model, fix, settings["seed"])
+    repaired = model if fix is None else _repaired(model, fix, network.seed)
     if compare:
         found = _compared(model, text, start, (str(fix), repaired), settings)
     else:
@@ -135,7 +136,7 @@ def dream(
     )
     _save(found, out, gif, compare, *title)
     given = {"photo": photo, "objective": text, "fix": fix}
-    _record(found, record, {**model.settings(), **given, "seed": settings["seed"]}, notes)
+    _record(found, record, {**model.settings(), **given, "seed": network.seed}, notes)
     if html_path:
         _write_page(html_path, found, start, {"start": photo or "noise", "fix": fix}, notes)
     written = [path for path in (out, gif, html_path, record) if path is not None]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featvis.commands import choices
-from featvis.commands.options import check_writable, model_from, model_options
+from featvis.commands.options import check_writable, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from featvis.audit.repairs import Judgement, Repair
+    from featvis.commands.asked import NetworkAsked
     from featvis.models.model import Model
 
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--count", type=click.IntRange(1), default=8, show_default=True, help="Inputs: noise, or at most so many pictures."
 )
-def fix(names: tuple[str, ...], save: str | None, pictures: tuple[str, ...], count: int, **options: Any) -> None:
+def fix(network: NetworkAsked, names: tuple[str, ...], save: str | None, pictures: tuple[str, ...], count: int) -> None:
     """Apply fixes to a copy of MODEL: what changes layer by layer, in its outputs and in its checkerboard."""
     from featvis.audit.repairs import repair, save_repair
 
@@ -47,10 +48,9 @@ def fix(names: tuple[str, ...], save: str | None, pictures: tuple[str, ...], cou
         raise FeatvisError(
             f"--save {save!r}: weights are written as safetensors; give a name that ends in .safetensors"
         )
-    seed = options["seed"]
-    model = model_from(options)
-    images = _inputs(model, pictures, count, seed)
-    repaired = repair(model, names, images, seed)
+    model = network.model()
+    images = _inputs(model, pictures, count, network.seed)
+    repaired = repair(model, names, images, network.seed)
     if save is not None:
         save_repair(repaired, save)
     _print_repair(repaired, f"{len(images)} {'pictures' if pictures else 'noise inputs'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,7 @@ from featvis.commands.options import check_writable, progress_bar
 from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
+    from featvis.commands.asked import GeneratorsAsked
     from featvis.gan.upsampling import GeneratorComparison, UpsamplerEnergies
 
 SAMPLES, SIZE = 64, (64, 64)
@@ -20,24 +20,19 @@ NEGLIGIBLE = 1e-3
 """An energy below this is no checkerboard, however well it is known."""
 
 
-def run(options: dict[str, Any]) -> None:
-    """Measure, print, draw and write the comparison.
-
-    options: `generator`; `upsample`, names with commas between them or a sequence of such texts; and, each of them optional,
-    `samples`, `size` as (H, W), `seed`, `out`, a folder, and `json`, a file.
-    """
+def run(
+    asked: GeneratorsAsked, seed: int, size: tuple[int, int] | None, json_path: str | None, out: str | None
+) -> None:
+    """Measure, print, draw and write the comparison. size: (H, W). out: a folder."""
     from featvis.files import make_folder, write_text
     from featvis.gan.upsampling import compare_upsampling
 
-    json_path = options.get("json")
     check_writable(json_path)
-    folder = options.get("out") and make_folder(options["out"])
-    names = _names(options.get("upsample") or ())
-    samples = SAMPLES if options.get("samples") is None else options["samples"]
+    folder = make_folder(out) if out else None
+    names = [name.strip() for name in (asked.upsample or "").split(",") if name.strip()]
+    samples = SAMPLES if asked.samples is None else asked.samples
     with progress_bar("networks", samples * len(names)) as progress:
-        comparison = compare_upsampling(
-            options["generator"], names, samples, options.get("size") or SIZE, options.get("seed") or 0, progress
-        )
+        comparison = compare_upsampling(str(asked.generator), names, samples, size or SIZE, seed, progress)
     if json_path:
         write_text(json_path, comparison.to_json())
     _print(comparison)
@@ -106,11 +101,6 @@ def verdict(comparison: GeneratorComparison) -> str:
         found[kind].append(variant.name)
     said = "; ".join(f"{kind} with {', '.join(names)}" for kind, names in found.items() if names)
     return f"Before any training: {said}."
-
-
-def _names(given: str | Sequence[str]) -> list[str]:
-    texts = [given] if isinstance(given, str) else given
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def _print(comparison: GeneratorComparison) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from featvis.commands.options import attribution_from, gradient_options, model_from, model_options, pictures_from
+from featvis.commands.options import gradient_options, model_options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from featvis.gradients.attributions import Attribution
+    from featvis.commands.asked import GradientAsked, NetworkAsked
+    from featvis.models.model import Model
     from featvis.plots import GradientView
 
 
@@ -21,25 +22,16 @@ if TYPE_CHECKING:
 @model_options
 @gradient_options
 @click.option("--out", default="out", show_default=True, type=click.Path(), help="Folder for the pictures and arrays.")
-def grad(out: str, **options: Any) -> None:
+def grad(network: NetworkAsked, gradient: GradientAsked, out: str) -> None:
     """Draw the gradient at each of PICTURES beside its phase profile and spectrum, and save it as .npz."""
     from featvis.files import make_folder
 
-    paths = pictures_from(options)
+    paths = gradient.paths()
     folder = make_folder(out)
-    model = model_from(options)
-    draw_gradients(model, paths, folder, attribution_from(options), **options)
+    draw_gradients(network.model(), paths, folder, gradient, network.seed)
 
 
-def draw_gradients(
-    model: Any,
-    paths: list[Path],
-    folder: Path,
-    attribution: Attribution,
-    score: str,
-    seed: int,
-    skip_bad: bool,
-) -> None:
+def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: GradientAsked, seed: int) -> None:
     """A figure and an array for each picture; prints a line for each."""
     import numpy as np
 
@@ -51,7 +43,8 @@ def draw_gradients(
     from featvis.measure.finding import energy_at
     from featvis.plots import gradient_figure, save_figure
 
-    engine = GradientEngine(model, score, seed)
+    attribution = asked.attribution()
+    engine = GradientEngine(model, asked.score, seed)
     versions = {"gradient": PLAIN} if attribution == PLAIN else {"gradient": PLAIN, str(attribution): attribution}
     finished = 0
     skipped: list[str] = []
@@ -61,7 +54,7 @@ def draw_gradients(
         try:
             picture, pixels = model.load(path)
         except FeatvisError as error:
-            if not skip_bad:
+            if not asked.skip_bad:
                 raise
             skipped.append(str(error))
             continue
@@ -69,16 +62,18 @@ def draw_gradients(
         views, arrays = [], {}
         for title, version in versions.items():
             gradients = version(engine, images, [number])
-            check_gradients(gradients, [path.name], score)
+            check_gradients(gradients, [path.name], asked.score)
             views.append(view_of(title, gradients, engine.total_stride))
             arrays[title] = gradients[0].cpu().numpy()
         name = _free_name(path.stem, taken)
         taken.append(name)
         shown = pixels.permute(1, 2, 0).squeeze(2).numpy()
-        figure = gradient_figure(shown, views, f"{path.name}, score {score}", f"{model.spec}, weights {model.weights}")
+        figure = gradient_figure(
+            shown, views, f"{path.name}, score {asked.score}", f"{model.spec}, weights {model.weights}"
+        )
         save_figure(figure, folder / f"{name}.png")
         names = {name: attribution.settings()[name] for name in ("method", "compensation")}
-        settings = {"score": score, "total_stride": engine.total_stride, **names}
+        settings = {"score": asked.score, "total_stride": engine.total_stride, **names}
         saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": shown, **settings}
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
         finished += 1

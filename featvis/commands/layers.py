@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.options import model_from, model_options
+from featvis.commands.options import model_options
 from featvis.commands.tables import print_table
+
+if TYPE_CHECKING:
+    from featvis.commands.asked import NetworkAsked
 
 
 @click.command()
 @model_options
 @click.option("--marked", is_flag=True, help="Only layers that change the resolution, and pooling.")
-def layers(marked: bool, **options: Any) -> None:
+def layers(network: NetworkAsked, marked: bool) -> None:
     """List a network's layers: kernel, stride, total stride so far, output shape; strided and pooling layers marked."""
     import torch
 
@@ -21,9 +25,9 @@ def layers(marked: bool, **options: Any) -> None:
     from featvis.tracing.trace import trace
 
     # The shape of things does not depend on trained weights, so nothing is downloaded unless asked for.
-    if options["weights"] is None and ":" not in options["spec"] and not options["spec"].endswith(".pt2"):
-        options["weights"] = "none"
-    model = model_from(options)
+    if network.weights is None and ":" not in network.spec and not network.spec.endswith(".pt2"):
+        network = replace(network, weights="none")
+    model = network.model()
     example = torch.zeros(1, *model.input_size, device=model.device)
     record = trace(model.module, example)
     rows = [

@@ -6,18 +6,13 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from featvis.commands import choices
+from featvis.commands.asked import GradientAsked, NetworkAsked, as_one
 from featvis.errors import FeatvisError
-
-if TYPE_CHECKING:
-    from featvis.gradients.attributions import Attribution
-    from featvis.models.model import Model
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Attributions(click.Choice):
@@ -83,95 +78,51 @@ METHOD = Attributions("method", choices.METHODS, "featvis.gradients.attributions
 COMPENSATION = Attributions("compensation", choices.COMPENSATIONS, "featvis.gradients.compensations", "COMPENSATIONS")
 
 
-def model_options(command: Command) -> Command:
-    """The model argument and everything that `load_model` takes."""
-    return click.argument("spec", metavar="MODEL")(network_options(command))
+NETWORK = (
+    click.option("--weights", help="A torchvision enum name, DEFAULT, none (random), or a .pth / .safetensors file."),
+    click.option("--seed", default=0, show_default=True, help="For random weights and every other random draw."),
+    click.option("--mean", type=Numbers(), help="Mean of the input, for pixels in [0, 1]; one, or one a channel."),
+    click.option("--std", type=Numbers(), help="Standard deviation of the input, likewise."),
+    click.option("--size", type=Size(), help="Input size, where it is not the network's own."),
+    click.option("--channels", type=click.IntRange(1), help="Input channels, where they are not the network's own."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+)
 
+network_options = as_one("network", NetworkAsked, *NETWORK)
+"""Everything about a network but its name, as `network`."""
 
-def network_options(command: Command) -> Command:
-    """Everything that `load_model` takes beside the spec."""
-    for option in reversed(
-        (
-            click.option(
-                "--weights", help="A torchvision enum name, DEFAULT, none (random), or a .pth / .safetensors file."
-            ),
-            click.option(
-                "--seed", default=0, show_default=True, help="For random weights and every other random draw."
-            ),
-            click.option(
-                "--mean", type=Numbers(), help="Mean of the input, for pixels in [0, 1]; one, or one a channel."
-            ),
-            click.option("--std", type=Numbers(), help="Standard deviation of the input, likewise."),
-            click.option("--size", type=Size(), help="Input size, where it is not the network's own."),
-            click.option(
-                "--channels", type=click.IntRange(1), help="Input channels, where they are not the network's own."
-            ),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-        )
-    ):
-        command = option(command)
-    return command
+model_options = as_one("network", NetworkAsked, click.argument("spec", metavar="MODEL"), *NETWORK)
+"""The model argument and everything else about a network, as `network`."""
 
-
-def gradient_options(command: Command) -> Command:
-    """Score, method, compensation and the pictures they are taken at."""
-    for option in reversed(
-        (
-            click.argument("pictures", nargs=-1, required=True, type=click.Path()),
-            click.option(
-                "--score",
-                default="top",
-                show_default=True,
-                help="top, a class index or label, layer:channel, seeds or seeds:layer.",
-            ),
-            click.option(
-                "--method",
-                type=METHOD,
-                default="vanilla",
-                show_default=True,
-                help="How the gradient becomes an attribution; smoothgrad:samples=50,noise=.1 sets parameters.",
-            ),
-            click.option(
-                "--compensate",
-                type=COMPENSATION,
-                default="none",
-                show_default=True,
-                help="How the attribution is treated; jitter:shifts=32 sets a parameter.",
-            ),
-            click.option("--profile", type=click.Path(), help="A profile of `audit --save-profile`, for equalise."),
-            click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures."),
-            click.option("--skip-bad", is_flag=True, help="Count pictures that cannot be read, and go on."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def model_from(options: dict[str, Any]) -> Model:
-    """The Model of a command's options, which are taken out of them; `seed` stays."""
-    from featvis.models.specs import load_model
-
-    names = ("weights", "mean", "std", "size", "channels", "device")
-    return load_model(options.pop("spec"), seed=options["seed"], **{name: options.pop(name) for name in names})
-
-
-def attribution_from(options: dict[str, Any]) -> Attribution:
-    """The attribution of a command's options, with the profile that they name, which are taken out of them."""
-    return with_profile(options.pop("compensate").around(options.pop("method")), options.pop("profile"))
-
-
-def with_profile(attribution: Attribution, path: str | None) -> Attribution:
-    """The same with the measured profile in a file, where it needs one."""
-    from featvis.audit.record import load_profile
-
-    return attribution if path is None else attribution.with_profile(load_profile(path)[0])
-
-
-def pictures_from(options: dict[str, Any]) -> list[Path]:
-    """The picture files of a command's options, which are taken out of them."""
-    from featvis.data.pictures import find_pictures
-
-    return find_pictures(options.pop("pictures"))[: options.pop("limit")]
+gradient_options = as_one(
+    "gradient",
+    GradientAsked,
+    click.argument("pictures", nargs=-1, required=True, type=click.Path()),
+    click.option(
+        "--score",
+        default="top",
+        show_default=True,
+        help="top, a class index or label, layer:channel, seeds or seeds:layer.",
+    ),
+    click.option(
+        "--method",
+        type=METHOD,
+        default="vanilla",
+        show_default=True,
+        help="How the gradient becomes an attribution; smoothgrad:samples=50,noise=.1 sets parameters.",
+    ),
+    click.option(
+        "--compensate",
+        type=COMPENSATION,
+        default="none",
+        show_default=True,
+        help="How the attribution is treated; jitter:shifts=32 sets a parameter.",
+    ),
+    click.option("--profile", type=click.Path(), help="A profile of `audit --save-profile`, for equalise."),
+    click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures."),
+    click.option("--skip-bad", is_flag=True, help="Count pictures that cannot be read, and go on."),
+)
+"""Pictures, and the score, method and compensation of the gradient at them, as `gradient`."""
 
 
 def check_writable(*paths: str | None) -> None:

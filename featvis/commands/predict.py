@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from featvis.commands.options import check_writable, model_from, model_options
+from featvis.commands.options import check_writable, model_options
 from featvis.commands.tables import print_table
 
 if TYPE_CHECKING:
+    from featvis.commands.asked import NetworkAsked
     from featvis.predict.prediction import Prediction
 
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="An operator or layer without a rule that is taken to pass the gradient on as it is.",
 )
-def predict(html_path: str | None, layer: str | None, assume_identity: tuple[str, ...], **options: Any) -> None:
+def predict(network: NetworkAsked, html_path: str | None, layer: str | None, assume_identity: tuple[str, ...]) -> None:
     """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights."""
     from featvis.predict.prediction import predict as predict_energies
 
     check_writable(html_path)
-    model = model_from(options)
+    model = network.model()
     uniform, learned = (
         predict_energies(model.module, model.input_size, kind, layer, assume_identity)
         for kind in ("uniform", "learned")

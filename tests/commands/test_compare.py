@@ -10,6 +10,7 @@ from helpers.running import ZOO, files_below, printed, refused, save_pictures
 from PIL import Image
 
 from featvis.audit.comparison import Comparison
+from featvis.commands.asked import GeneratorsAsked
 
 NET = ("--weights", "none", "--size", "32")
 
@@ -130,20 +131,10 @@ def test_what_does_not_fit_is_refused_before_any_work(place):
 def test_generators_are_handed_over(place, monkeypatch):
     given = []
     module = ModuleType("featvis.commands.generator_comparison")
-    module.run = given.append
+    module.run = lambda *arguments: given.append(arguments)
     monkeypatch.setitem(sys.modules, "featvis.commands.generator_comparison", module)
     printed("compare", "--generator", "dcgan", "--upsample", "deconv3,nearest", "--samples", "8", "--seed", "2")
-    assert given == [
-        {
-            "generator": "dcgan",
-            "upsample": "deconv3,nearest",
-            "samples": 8,
-            "seed": 2,
-            "size": None,
-            "json": None,
-            "out": None,
-        }
-    ]
+    assert given == [(GeneratorsAsked("dcgan", "deconv3,nearest", 8), 2, None, None, None)]
     assert "leave out 'photos'" in refused("compare", "photos", "--generator", "dcgan")
     for option in (("--with", "blurpool"), ("--compensate", "jitter"), ("--weights", "none")):
         assert f"leave out '{option[0]}'" in refused("compare", "--generator", "dcgan", *option)
