@@ -48,6 +48,14 @@ class Comparison:
     """Variants measured at the same pictures, with the same score and seed; the first row is what the others are held against.
 
     settings: everything that was resolved, with hashes of the pictures as the networks saw them and of the first variant's weights.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> model = featvis.Model(network, "mine", input_size=(3, 32, 32), mean=(0.5,), std=(0.5,))
+    >>> variants = {"plain": model, "spun": featvis.Variant(model, featvis.CycleSpinning())}
+    >>> comparison = featvis.compare_variants(variants, [PHOTOGRAPH], crops=0)
+    >>> [(change.name, round(change.difference.value, 3)) for change in comparison.changes]
+    [('spun', -3.0)]
     """
 
     rows: tuple[Row, ...]

@@ -47,6 +47,12 @@ def find_culprits(
     `audit_pictures` with Request(culprits=True) finds them beside the audit, from one reading of the files.
 
     Raises FeatvisError where the baseline is of another method or compensation, or does not record its score.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> model = featvis.load_model("zoo:twin-shortcut-1x1")
+    >>> culprits, notes = featvis.find_culprits(model, [PHOTOGRAPH], featvis.audit_pictures(model, [PHOTOGRAPH]))
+    >>> culprits[0].layer, culprits[0].kernel, culprits[0].stride
+    ('stem.shortcut.0', (1, 1), (2, 2))
     """
     # A request for culprits is one of the plain gradient.
     request = replace(request or Request.recorded(baseline.settings), culprits=True)

@@ -64,6 +64,12 @@ class Audit:
     read. settings: everything that was resolved, with versions and seed. culprits: the layers that change the resolution, the
     strongest first, where they were asked for. traced: the period (rows, columns) that strides lead to, None where it is not known. found:
     the periods that the gradients show by themselves. not_measurable: traced periods that do not fit four times into the pictures.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> audit = featvis.audit_pictures(featvis.load_model("zoo:twin-shortcut-1x1"), [PHOTOGRAPH])
+    >>> again = featvis.Audit.from_json(audit.to_json())
+    >>> again.energy == audit.energy, again.finding == audit.finding
+    (True, True)
     """
 
     total_stride: int

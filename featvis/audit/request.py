@@ -25,6 +25,9 @@ class Request:
     score: as GradientEngine takes it. attribution: what is made of the gradients. seed: of every random draw. batch_size: pictures at a
     time, None for what fits into memory. skip_bad: pictures that cannot be read are counted and said, not an error. culprits: also find
     the layers that make it, in the plain gradient alone. Raises FeatvisError for what makes no sense.
+
+    >>> featvis.Request(score="seeds", attribution=featvis.Jitter(shifts=8)).settings()
+    {'score': 'seeds', 'method': 'vanilla', 'compensation': 'jitter:shifts=8', 'profile': None, 'seed': 0, 'skip_bad': False}
     """
 
     score: str = "top"
@@ -61,6 +64,12 @@ class Running:
     workers: processes that read pictures ahead. until_error: stop once the standard error of E(total stride) is this small. folder: where
     what is done is kept, every save_every batches; resume: go on with what is kept there. group: the processes that share the
     pictures, all of which get the same result.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> model, kept = featvis.load_model("zoo:twin-shortcut-1x1"), featvis.Running(folder="kept")
+    >>> audit = featvis.audit_pictures(model, [PHOTOGRAPH], running=kept)
+    >>> audit.energy == featvis.audit_pictures(model, [PHOTOGRAPH]).energy
+    True
     """
 
     workers: int = 0
@@ -78,6 +87,13 @@ class Watching:
     progress is called with the pictures done so far; seen with a name, the variant's or what is made of the gradients, each batch that was
     measured and the total stride; energies with those of this process, every ten batches; stop after each batch: where it says so
     the run ends, with what is done kept.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> done = []
+    >>> request, watching = featvis.Request(batch_size=1), featvis.Watching(progress=done.append)
+    >>> _ = featvis.audit_pictures(featvis.load_model("zoo:twin-shortcut-1x1"), [PHOTOGRAPH] * 3, request, watching=watching)
+    >>> done
+    [1, 2, 3]
     """
 
     progress: Callable[[int], None] = lambda done: None

@@ -38,6 +38,11 @@ def audit_pictures(
 
     Raises FeatvisError for a bad picture (unless the request skips them: counted and said), a score that gives no gradient, a folder with
     the audit of another run, where it was stopped, and where GradientEngine does.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> audit = featvis.audit_pictures(featvis.load_model("zoo:twin-shortcut-1x1"), [PHOTOGRAPH])
+    >>> audit.total_stride, list(audit.energy), audit.pictures, audit.replicates
+    (8, [2, 4, 8], 1, 'tiles')
     """
     group = running.group
     if group.size > len(paths):

@@ -51,6 +51,10 @@ class Variant:
     """A network and what is made of its gradients.
 
     kind, changed: what fixes did, see Row. notes: what a user should know.
+
+    >>> model = featvis.load_model("zoo:cifar-k3s2")
+    >>> str(featvis.Variant(model, featvis.Jitter()).attribution)
+    'jitter'
     """
 
     model: Model
@@ -107,6 +111,13 @@ def compare_variants(
 
     Raises FeatvisError for variants that take other inputs or return other outputs, naming the first that does, for a bad picture
     (unless the request skips them: counted and said), and where GradientEngine does.
+
+    >>> from featvis.models.zoo import PHOTOGRAPH
+    >>> model = featvis.load_model("zoo:twin-shortcut-1x1")
+    >>> variants = {"plain": model, "jitter": featvis.Variant(model, featvis.Jitter())}
+    >>> comparison = featvis.compare_variants(variants, [PHOTOGRAPH], crops=0)
+    >>> [row.name for row in comparison.rows], comparison.rows[1].drift.agreement.value
+    (['plain', 'jitter'], 1.0)
     """
     if request.batch_size is None or request.culprits or crops < 0 or crops == 1:
         raise FeatvisError(

@@ -125,7 +125,13 @@ class Attribution(ABC):
 
 @dataclass(frozen=True)
 class Vanilla(Attribution):
-    """The gradient itself: Simonyan, Vedaldi and Zisserman 2014."""
+    """The gradient itself: Simonyan, Vedaldi and Zisserman 2014.
+
+    >>> engine = featvis.GradientEngine(featvis.load_model("zoo:cifar-k3s2"))
+    >>> pictures = torch.rand(2, 3, 32, 32)
+    >>> torch.equal(featvis.Vanilla()(engine, pictures), engine(pictures))
+    True
+    """
 
     name = "vanilla"
 
@@ -142,7 +148,13 @@ PLAIN = Vanilla()
 
 @dataclass(frozen=True)
 class InputXGradient(Attribution):
-    """The gradient times the prepared input: Shrikumar et al. 2016."""
+    """The gradient times the prepared input: Shrikumar et al. 2016.
+
+    >>> network, pictures = nn.Sequential(nn.Flatten(), nn.Linear(12, 1, bias=False)), torch.rand(2, 3, 2, 2)
+    >>> attribution = featvis.InputXGradient()(featvis.GradientEngine(network), pictures)
+    >>> torch.allclose(attribution.sum((1, 2, 3)), network(pictures).flatten())  # as the network is linear
+    True
+    """
 
     name = "input-x-gradient"
 
@@ -155,6 +167,12 @@ class SmoothGrad(Attribution):
     """The mean gradient of noisy copies of the picture: Smilkov et al. 2017, with the defaults of their own code.
 
     noise: its standard deviation, as a share of the picture's range.
+
+    >>> smooth = featvis.SmoothGrad(samples=5)
+    >>> str(smooth)
+    'smoothgrad:samples=5'
+    >>> smooth(featvis.GradientEngine(featvis.load_model("zoo:cifar-k3s2")), torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     samples: int = 25
@@ -177,7 +195,14 @@ class SmoothGrad(Attribution):
 
 @dataclass(frozen=True)
 class IntegratedGradients(Attribution):
-    """The picture times its mean gradient along the line from zero: Sundararajan, Taly and Yan 2017, midpoint rule."""
+    """The picture times its mean gradient along the line from zero: Sundararajan, Taly and Yan 2017, midpoint rule.
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+    >>> pictures = torch.rand(2, 3, 2, 2).double()
+    >>> attribution = featvis.IntegratedGradients()(featvis.GradientEngine(network), pictures)
+    >>> torch.allclose(attribution.sum((1, 2, 3)), (network(pictures) - network(0 * pictures)).flatten(), atol=0.02)
+    True
+    """
 
     steps: int = 50
     name = "integrated-gradients"

@@ -38,7 +38,14 @@ class Compensation(Attribution):
 
 @dataclass(frozen=True)
 class Jitter(Compensation):
-    """The mean over random circular shifts of up to one period: what DeepDream's jitter does over its steps, at one picture."""
+    """The mean over random circular shifts of up to one period: what DeepDream's jitter does over its steps, at one picture.
+
+    >>> str(featvis.Jitter(featvis.SmoothGrad(samples=50), shifts=8))
+    'smoothgrad:samples=50 + jitter:shifts=8'
+    >>> engine = featvis.GradientEngine(featvis.load_model("zoo:cifar-k3s2"))
+    >>> featvis.Jitter()(engine, torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 3, 32, 32])
+    """
 
     shifts: int = 16
     name = "jitter"
@@ -58,7 +65,14 @@ class Jitter(Compensation):
 
 @dataclass(frozen=True)
 class CycleSpinning(Compensation):
-    """The mean over all circular shifts of the period, period squared gradients: Coifman and Donoho 1995."""
+    """The mean over all circular shifts of the period, period squared gradients: Coifman and Donoho 1995.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> engine, pictures = featvis.GradientEngine(network), torch.rand(4, 3, 32, 32)
+    >>> plain, even = engine(pictures), featvis.CycleSpinning()(engine, pictures)
+    >>> [round(abs(featvis.checkerboard_energy(one, 2).energy[2].value), 3) for one in (plain, even)]
+    [3.0, 0.0]
+    """
 
     name = "cycle-spinning"
     one_pass = False
@@ -90,6 +104,12 @@ class LowPass(Compensation):
     """The attribution without frequencies outside a disc: Muzellec et al., "Saliency strikes back", 2024.
 
     cutoff: its radius in cycles per pixel; theirs is 15 frequency bins at 224 pixels.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> engine, pictures = featvis.GradientEngine(network), torch.rand(4, 3, 32, 32)
+    >>> plain, smooth = engine(pictures), featvis.LowPass(cutoff=0.2)(engine, pictures)
+    >>> [round(abs(featvis.checkerboard_energy(one, 2).energy[2].value), 3) for one in (plain, smooth)]
+    [3.0, 0.0]
     """
 
     cutoff: float = 15 / 224
@@ -115,6 +135,13 @@ class Equalise(Compensation):
 
     profile: (P, P) for the total stride P, mean 1, a tensor or rows; it is laid from the picture's first pixel. Raises FeatvisError
     where it is asked for an attribution without a profile, with one of another total stride, or where that has an empty phase.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> engine, pictures = featvis.GradientEngine(network), torch.rand(4, 3, 33, 33)
+    >>> profile = featvis.checkerboard_energy(engine(pictures), 2).profile
+    >>> even = featvis.Equalise(profile=profile)(engine, pictures)
+    >>> abs(featvis.checkerboard_energy(even, 2).energy[2].value) < 0.001
+    True
     """
 
     profile: Tensor | tuple[tuple[float, ...], ...] | None = None
@@ -154,6 +181,10 @@ class Laplacian(Compensation):
 
     Google's DeepDream notebook (`lap_normalize`): a binomial kernel of five, steps of two, so many levels and the rest. What is finest
     no longer outweighs what is coarse, so this lowers a checkerboard with everything of its wavelengths. Pictures only.
+
+    >>> engine = featvis.GradientEngine(featvis.load_model("zoo:cifar-k3s2"))
+    >>> featvis.Laplacian(levels=2)(engine, torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 3, 32, 32])
     """
 
     levels: int = 4

@@ -33,6 +33,12 @@ class GradientEngine:
 
     Raises FeatvisError for a score that the network does not have, an input that it refuses, and a network that mixes the pictures of
     a batch, such as batch norm without running statistics: one picture alone must give the same gradient as in its batch.
+
+    >>> engine = featvis.GradientEngine(featvis.load_model("zoo:cifar-k3s2"), score="seeds:stage2")
+    >>> [engine(pictures).shape for pictures in torch.rand(2, 5, 3, 32, 32)]
+    [torch.Size([5, 3, 32, 32]), torch.Size([5, 3, 32, 32])]
+    >>> engine.total_stride, engine.prepared, engine.notes
+    (4, True, [])
     """
 
     def __init__(self, model: Model | nn.Module, score: str = "top", seed: int = 0, prepare: bool = True) -> None:
@@ -220,5 +226,10 @@ def input_gradient(
     images: (B, C, H, W), prepared as the network expects, or (B, C, L). Returns the same shape. score: `top`, a class index or label,
     `layer:channel`, `seeds` or `seeds:layer` (a map with random signs, for claims about the architecture). attribution: what is made of
     it, such as Jitter(SmoothGrad()). For many batches, make one GradientEngine. Raises FeatvisError as it does.
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False))
+    >>> gradient = featvis.input_gradient(network, torch.rand(1, 3, 2, 2), score="1")
+    >>> torch.equal(gradient.flatten(), network[1].weight[1])
+    True
     """
     return attribution(GradientEngine(model, score, seed, prepare=False), images)
