@@ -72,8 +72,9 @@ class Comparison:
 
     @property
     def changes(self) -> list[Change]:
-        """E(total stride) of each variant but the first, with its paired difference; empty where there is no stride."""
-        period = self.total_stride
+        """E of each variant but the first at the period that the first one's sentence names, with its paired difference; empty without."""
+        named = self.rows[0].audit.finding.spoken
+        period = named if isinstance(named, int) and named in self.rows[0].audit.energy else self.total_stride
         return [
             Change(row.name, row.audit.energy[period], row.difference.get(period))
             for row in self.rows[1:]

@@ -106,16 +106,20 @@ class Suspects:
         """The layers, the strongest first, and notes. batches: those that were watched. baseline: their audit."""
         for handle in self.handles:
             handle.remove()
+        if not baseline.energy:
+            return (), ("no period of the strides fits four times into the pictures, so no layer can be blamed",)
         evened = self._evened(batches, baseline.total_stride, progress)
         injected = _injected(model, self.engine)
         found = (_culprit(watcher, evened[name], baseline, injected) for name, watcher in self.watchers.items())
         outside = sorted({row.name or "the network itself" for row in self._rows(named=False)})
-        notes = (f"strides outside any layer cannot be made even: in {', '.join(outside)}",) if outside else ()
+        notes = (
+            (f"strides outside any layer of windows cannot be made even: in {', '.join(outside)}",) if outside else ()
+        )
         return tuple(sorted(found, key=lambda culprit: -culprit.share)), notes
 
     def _rows(self, named: bool) -> list[LayerRow]:
-        """The layers with a stride that have a name of their own, or those functions that have none."""
-        return [row for row in self.engine.resolution_layers if row.type.startswith("(") is not named]
+        """The layers with windows over a map that can be made even, or what has a stride and cannot: functions, tokens, resizing."""
+        return [row for row in self.engine.resolution_layers if _reads_windows(row) is named]
 
     def _evened(
         self, batches: Iterable[Batch], total_stride: int, progress: Callable[[int], None]
@@ -131,6 +135,12 @@ class Suspects:
                 handle.remove()
             progress(done := done + len(batch.numbers))
         return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def _reads_windows(row: LayerRow) -> bool:
+    """Whether a layer of its own reads windows of a map, with a kernel and a stride for each axis of the picture."""
+    strides = row.total_stride
+    return not row.type.startswith("(") and strides is not None and len(row.kernel) == len(row.stride) == len(strides)
 
 
 def _culprit(watcher: _Watcher, left: Energies, baseline: Audit, injected: Mapping[str, float]) -> Culprit:

@@ -7,8 +7,7 @@ import math
 from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import named
-from featvis.measure.sums import Energies
+from featvis.measure.finding import Period, counted, named, period_words, simple
 
 ABOVE = 2.0
 """Standard errors by which an energy must exceed its limit to fail."""
@@ -20,21 +19,28 @@ SAME = ("score", "method", "compensation", "input_size", "mean", "std")
 """Settings in which an audit and its baseline must agree."""
 
 
-def exceeded(audit: Audit | Energies, limit: float) -> list[str]:
-    """A sentence where E(total stride) minus two standard errors is above the limit; empty where the audit passes.
+def exceeded(audit: Audit, limit: float) -> list[str]:
+    """A sentence for each period, traced or found, whose energy minus two standard errors is above the limit; empty where all pass.
 
-    Raises FeatvisError where nothing could be measured: a limit that cannot fail would be no check.
+    Raises FeatvisError where nothing could be told: a limit that cannot fail would be no check.
     """
-    total = audit.energy.get(audit.total_stride)
-    if total is None:
-        return []
-    if total.error is None:
-        raise FeatvisError(
-            f"E({audit.total_stride}) has no standard error with {audit.pictures} pictures; give at least 4"
-        )
-    if total.value - ABOVE * total.error <= limit:
-        return []
-    return [f"{named(audit.total_stride, total)} is above {limit:g} by more than {ABOVE:g} standard errors"]
+    judged: dict[Period, Estimate] = {}
+    if audit.total_stride in audit.energy:
+        judged[audit.total_stride] = audit.energy[audit.total_stride]
+    for found in audit.found:
+        if found.period is not None and found.energy is not None:
+            judged.setdefault(simple(found.period), found.energy)
+    if not judged and (audit.traced != (1, 1) or audit.found):
+        raise FeatvisError(f"nothing can be judged: {audit.finding.sentence()}")
+    failed = []
+    for period, energy in judged.items():
+        if energy.error is None:
+            raise FeatvisError(
+                f"E({period_words(period)}) has no standard error with {counted(audit.pictures)}; give at least 4"
+            )
+        if energy.value - ABOVE * energy.error > limit:
+            failed.append(f"{named(period, energy)} is above {limit:g} by more than {ABOVE:g} standard errors")
+    return failed
 
 
 def grown(audit: Audit, baseline: Audit) -> list[str]:

@@ -16,7 +16,7 @@ from featvis.errors import FeatvisError
 from featvis.files import read_document, read_saved, write_text
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import Finding
+from featvis.measure.finding import TOLD, Finding, Period, Told
 from featvis.measure.maps import Found
 from featvis.measure.periods import periods_of
 from featvis.measure.phases import expected_profile
@@ -93,7 +93,21 @@ class Audit:
     @property
     def finding(self) -> Finding:
         """Whether there is a checkerboard, how strong, and what makes it."""
-        return Finding.of(self, [(culprit.layer, culprit.share) for culprit in self.culprits])
+        finding = Finding.in_gradients(self, Told(self.traced, self.not_measurable))
+        return finding.blaming(self.shares(finding.spoken))
+
+    def shares(self, period: Period) -> list[tuple[str, float]]:
+        """The part of the energy of a period that goes when each layer alone passes its gradient back evenly; empty within the error."""
+        if not isinstance(period, int) or period not in self.energy:
+            return []
+        energy, total = self.energy[period], self.energy[self.total_stride]
+        if energy.value <= TOLD * (energy.error or 0):
+            return []
+        scale = total.value / energy.value
+        return [
+            (culprit.layer, scale * sum(share for exact, share in culprit.shares.items() if period % exact == 0))
+            for culprit in self.culprits
+        ]
 
     @classmethod
     def of(cls, energies: Energies, **rest: Any) -> Audit:
@@ -158,7 +172,7 @@ class Audit:
             content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
             content["culprits"] = tuple(_culprit(entry) for entry in content["culprits"])
             # Audits of before these were looked for say nothing of them.
-            content["traced"] = _pair(content.get("traced"))
+            content["traced"] = _pair(content.get("traced", [content["total_stride"]] * 2))
             content["found"] = tuple(_found(entry) for entry in content.get("found", ()))
             pairs = (_pair(entry) for entry in content.get("not_measurable", ()))
             content["not_measurable"] = tuple(pair for pair in pairs if pair is not None)

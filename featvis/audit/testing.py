@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from featvis.audit.batches import Stack, measured
 from featvis.audit.gate import exceeded
+from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
-from featvis.measure.finding import named
+from featvis.measure.periods import measurable
 from featvis.measure.sums import Energies, EnergySums
 from featvis.models.model import Model
 
@@ -26,11 +27,12 @@ def assert_no_checkerboard(
     batch_size: int = 8,
     seed: int = 0,
 ) -> Energies:
-    """Raises AssertionError where E(total stride) of the input gradients is above a limit by more than two standard errors.
+    """Raises AssertionError where E of a period, traced or found in the input gradients, is above a limit by more than two errors.
 
     model: a Model, or a module together with images. images: prepared input, (N, C, H, W) or (N, C, L), N at least 4; 32 pictures of
     seeded normal noise of the Model's own input size by default. above: 0.05 is a fifth of one 3x3 stride-2 convolution with random
-    weights. Returns what was measured. Raises FeatvisError where a bare module comes without images, or too few leave no error.
+    weights. Returns what was measured. Raises FeatvisError where a bare module comes without images, too few leave no
+    error, or nothing can be told.
 
     >>> from featvis.testing import assert_no_checkerboard
     >>> smooth = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -45,14 +47,14 @@ def assert_no_checkerboard(
     engine = GradientEngine(model, score, seed)
     metric: EnergySums | None = None
     for batch in measured(engine, Stack(images, batch_size)):
-        metric = metric or EnergySums(engine.total_stride, dims=images.ndim - 2)
+        dims, size = images.ndim - 2, images.shape[2:]
+        metric = metric or EnergySums(measurable(engine.total_stride, min(size)), dims, size)
         metric.update(batch.gradients, batch.numbers)
     assert metric is not None
-    energies = metric.compute()
-    if exceeded(energies, above):
-        periods = ", ".join(named(*pair) for pair in energies.energy.items())
+    energies = metric.compute(find=True)
+    if failures := exceeded(Audit.traced_by(engine, energies), above):
         raise AssertionError(
-            f"a checkerboard in the input gradients: {periods}; the limit for E({engine.total_stride}) is {above:g}. "
+            f"a checkerboard in the input gradients: {'; '.join(failures)}. "
             "`featvis audit --culprits` names the layers, `featvis fix` repairs them."
         )
     return energies

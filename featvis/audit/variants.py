@@ -218,7 +218,7 @@ class _Run:
             name=self.name,
             kind=variant.kind,
             changed=variant.changed,
-            audit=Audit.of(metric.compute(), notes=tuple(self.engine.notes), settings=settings),
+            audit=Audit.traced_by(self.engine, metric.compute(), notes=self.engine.notes, settings=settings),
             difference=metric.difference(first),
             drift=self.drift.drift(),
             accuracy=self.drift.accuracy.estimate(),

@@ -60,7 +60,7 @@ class SourceAudit:
     def finding(self) -> Finding:
         """Whether a checkerboard stands out, how strong it is, and what makes it."""
         shares = [(culprit.layer, culprit.share) for culprit in self.audit.culprits]
-        return Finding.of(self.audit, shares, self.verdict)
+        return Finding.judged_beside(self.audit, shares, self.verdict)
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

@@ -51,7 +51,7 @@ class PictureAudit:
     @property
     def finding(self) -> Finding:
         """Whether a checkerboard stands out in the fine detail, and how strong it is."""
-        return Finding.of(self.high_passed, judged=self.verdict)
+        return Finding.judged_beside(self.high_passed, (), self.verdict)
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

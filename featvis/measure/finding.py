@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from featvis.measure.estimates import Estimate, words
@@ -20,6 +20,27 @@ MOST_NAMED, ENOUGH, FAINTEST = 3, 0.9, 0.05
 NO_STRIDE = "No layer has a stride, so there is no period in which a checkerboard could repeat"
 
 
+SIZES = ((0.01, "invisible"), (0.1, "weak"), (1.0, "visible up close"), (3.0, "strong"))
+"""What an energy below these is called; from 3 on one pixel in four or fewer carries the gradient. See docs/reading.md."""
+
+CONTROL = 5.0
+"""Standard errors by which a control must differ from 0 before a sentence doubts the rest."""
+
+Period = int | tuple[int, int]
+"""Pixels along both axes, or (rows, columns) where they differ; 1 along an axis on which nothing repeats."""
+
+
+class Repeating(Protocol):
+    """A period that the gradients show, such as a Found."""
+
+    @property
+    def period(self) -> tuple[int, int] | None: ...
+    @property
+    def energy(self) -> Estimate | None: ...
+    @property
+    def layers(self) -> Sequence[str]: ...
+
+
 class Measured(Protocol):
     """Energies of a measure, such as an Audit or the Energies of a metric."""
 
@@ -29,6 +50,24 @@ class Measured(Protocol):
     def energy(self) -> Mapping[int, Estimate]: ...
     @property
     def exact_periods(self) -> Mapping[int, Estimate]: ...
+    @property
+    def controls(self) -> Mapping[int, Estimate]: ...
+    @property
+    def pictures(self) -> int: ...
+    @property
+    def found(self) -> Sequence[Repeating] | None: ...
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a trace tells beside the gradients.
+
+    traced: the period that strides lead to, None where that is not known. hidden: traced periods that do not fit into the pictures often
+    enough.
+    """
+
+    traced: tuple[int, int] | None = (1, 1)
+    hidden: tuple[tuple[int, int], ...] = ()
 
 
 class Judged(Protocol):
@@ -47,35 +86,79 @@ class Finding:
     """What was found, and what it is called.
 
     parts: the energy of each exact period that a checkerboard has, the strongest first; empty where there is none. spoken: the period
-    whose energy stands for all, in pixels; energy: E of it, None where nothing has a stride. chances: by exact period, how often the
-    frequencies beside it hold as much, None where errors alone were asked; judged: the longest period that was held against them.
-    layers: those that make it, with their shares of E, the strongest first.
+    that is named, in pixels; energy: E of it, None where there is none to name. chances: by exact period, how often the frequencies
+    beside it hold as much, None where errors alone were asked. layers: those that make it, with their shares of E, the strongest
+    first. repeats: whether the gradients themselves showed it; needs: the layers that explain it then. drifts: the gradients show a
+    grid of no whole period. pictures, control: how many, and the control that stands out, if one does. told: what a trace says.
     """
 
     total_stride: int
-    spoken: int
+    spoken: Period
     energy: Estimate | None
     parts: Mapping[int, Estimate] = field(default_factory=dict)
     chances: Mapping[int, float] | None = None
     layers: tuple[tuple[str, float], ...] = ()
+    repeats: bool = False
+    needs: tuple[str, ...] = ()
+    drifts: bool = False
+    pictures: int = 0
+    control: tuple[int, Estimate] | None = None
+    told: Told = field(default_factory=Told)
 
     @classmethod
-    def of(cls, measured: Measured, shares: Iterable[tuple[str, float]] = (), judged: Judged | None = None) -> Finding:
-        """The finding of what was measured; shares: of E(total stride), by layer; judged: beside the frequencies around, where it was."""
+    def in_gradients(cls, measured: Measured, told: Told | None = None) -> Finding:
+        """The finding of what was measured in gradients: the period that they show, else the one that stands above its error."""
+        exact, shown = measured.exact_periods, measured.found or ()
+        clear = sorted((p for p, e in exact.items() if e.value > CLEAR * (e.error or 0)), key=lambda p: -exact[p].value)
+        spoken: Period = clear[0] if clear else measured.total_stride
+        energy, needs = measured.energy.get(clear[0] if clear else measured.total_stride), tuple[str, ...]()
+        sure = [one for one in shown if one.period is not None and one.energy is not None and _stands(one.energy)]
+        if sure:
+            strongest = max(sure, key=lambda one: one.energy.value if one.energy is not None else 0.0)
+            spoken, energy = simple(strongest.period or (1, 1)), strongest.energy
+            needs = tuple(strongest.layers)
+        controls = [(p, e) for p, e in measured.controls.items() if e.error and abs(e.value) > CONTROL * e.error]
+        return cls(
+            measured.total_stride,
+            spoken,
+            energy,
+            {p: exact[p] for p in clear},
+            repeats=bool(sure),
+            needs=needs,
+            drifts=any(one.period is None for one in shown),
+            pictures=measured.pictures,
+            control=max(controls, key=lambda one: abs(one[1].value) / (one[1].error or 1), default=None),
+            told=told or Told(),
+        )
+
+    @classmethod
+    def judged_beside(cls, measured: Measured, shares: Iterable[tuple[str, float]], judged: Judged) -> Finding:
+        """The finding of what was judged beside the frequencies around; shares: of E(total stride), by layer."""
         total, exact = measured.total_stride, measured.exact_periods
-        spoken = total if judged is None or judged.longest == 1 else judged.longest
-        clear = [p for p, e in exact.items() if e.value > CLEAR * (e.error or 0)]
-        periods = clear if judged is None else judged.standing_out
-        parts = {period: exact[period] for period in sorted(periods, key=lambda period: -exact[period].value)}
+        spoken = total if judged.longest == 1 else judged.longest
+        parts = {p: exact[p] for p in sorted(judged.standing_out, key=lambda period: -exact[period].value)}
         # Shares are parts of E(total stride), which holds content too where the pictures are too small to tell.
         layers = _makers(shares) if parts and spoken == total else ()
-        chances = None if judged is None else judged.chances
-        return cls(total, spoken, measured.energy.get(spoken), parts, chances, layers)
+        return cls(total, spoken, measured.energy.get(spoken), parts, judged.chances, layers)
+
+    def blaming(self, shares: Iterable[tuple[str, float]]) -> Finding:
+        """The same with the layers that make it. shares: of the energy of the period that is named, by layer."""
+        return replace(self, layers=_makers(shares) if self.period is not None else ())
 
     @property
-    def period(self) -> int | None:
-        """The exact period of the strongest checkerboard; None where there is none."""
+    def period(self) -> Period | None:
+        """The period of the strongest checkerboard; None where there is none."""
+        if self.chances is None:
+            return self.spoken if self.repeats or self.parts else None
         return next(iter(self.parts), None)
+
+    @property
+    def size(self) -> str:
+        """How strong that is, in words; empty where there is no energy."""
+        if self.energy is None:
+            return ""
+        value = self.energy.value
+        return next((word for limit, word in SIZES if value < limit), "few pixels carry it")
 
     def headline(self) -> str:
         """The one number, such as "E(8) = 0.2900 ± 0.0040"."""
@@ -90,9 +173,29 @@ class Finding:
         if self.chances is not None:
             return self._clause_of_chances(self.chances)
         if self.energy is None:
-            return NO_STRIDE
-        said = "No checkerboard above the noise:" if self.period is None else f"Period-{self.period} checkerboard,"
-        return f"{said} {self.headline()}"
+            return self._nothing()
+        if self.period is not None:
+            return f"Period-{period_words(self.period)} checkerboard, {self.headline()} ({self.size})"
+        if self.energy.error is None or not self.pictures:
+            return f"No checkerboard above the noise: {self.headline()}"
+        limit = max(self.energy.value + TOLD * self.energy.error, 0.0)
+        below = f"below {limit:.2g} with {counted(self.pictures)}"
+        return f"No checkerboard above the noise: {self.headline()}, {below}"
+
+    def _nothing(self) -> str:
+        if self.drifts:
+            return "A grid drifts over the picture: it repeats after no whole number of pixels"
+        if self.told.hidden:
+            return f"Nothing can be told at this size: {self._hidden()}"
+        if self.told.traced is None:
+            return "No period stands out in the gradients, and the network's own cannot be traced"
+        return NO_STRIDE
+
+    def _hidden(self) -> str:
+        """Which traced periods the pictures are too small for."""
+        periods = [period_words(simple(period)) for period in self.told.hidden]
+        many = len(periods) > 1
+        return f"period{'s' if many else ''} {listed(periods)} {'do' if many else 'does'} not fit four times into the pictures"
 
     def _clause_of_chances(self, chances: Mapping[int, float]) -> str:
         if self.parts:
@@ -105,15 +208,22 @@ class Finding:
 
     def blame(self) -> str:
         """The layers that make most of it, as the end of a sentence; empty where there is none or they were not asked for."""
-        if not self.layers:
+        if self.layers:
+            share = percent(sum(share for _, share in self.layers))
+            return f", {share} from {listed([name for name, _ in self.layers])}"
+        if not self.repeats:
             return ""
-        names = [name for name, _ in self.layers]
-        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        return f", {percent(sum(share for _, share in self.layers))} from {listed}"
+        if not self.needs:
+            return ", explained by no layer that was traced"
+        if len(self.needs) <= MOST_NAMED:
+            return f", of the strides up to {listed(self.needs)}"
+        return f", of the strides up to {', '.join(self.needs[:MOST_NAMED])} and {len(self.needs) - MOST_NAMED} more"
 
     def _untold(self) -> str:
-        """Which periods the pictures are too small for, as a further sentence."""
-        longest = self.total_stride if self.chances is None else max(self.chances, default=1)
+        """What the sentence does not speak of, as further ones."""
+        if self.chances is None:
+            return self._beside()
+        longest = max(self.chances, default=1)
         if longest == self.total_stride:
             return ""
         above = f" above {longest}" if longest > 1 else ""
@@ -121,6 +231,42 @@ class Finding:
         return (
             f" No period{above} fits four times into the pictures: what {held} hold may be content in the same place."
         )
+
+    def _beside(self) -> str:
+        said = ""
+        if self.control is not None:
+            said += f" Control {named(*self.control)} stands out too: content in the same place of all pictures, not strides alone."
+        elif self.drifts and self.energy is not None:
+            said += " A grid drifts over the picture beside it."
+        if self.told.hidden and self.energy is not None:
+            hidden = self._hidden()
+            said += f" {hidden[0].upper()}{hidden[1:]}: that cannot be told at this size."
+        return said
+
+
+def _stands(energy: Estimate) -> bool:
+    return energy.value > TOLD * (energy.error or 0)
+
+
+def simple(period: tuple[int, int]) -> Period:
+    """A period as one number where it is the same along both axes."""
+    rows, columns = period
+    return rows if rows == columns else period
+
+
+def period_words(period: Period) -> str:
+    """A period in words: "4", or "4 x 8" for rows x columns."""
+    return str(period) if isinstance(period, int) else f"{period[0]} x {period[1]}"
+
+
+def counted(pictures: int) -> str:
+    """So many pictures, in words."""
+    return f"{pictures} picture{'' if pictures == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _makers(shares: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
@@ -138,9 +284,9 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
-def named(period: int, energy: Estimate | None) -> str:
+def named(period: Period, energy: Estimate | None) -> str:
     """An energy with its period, "E(8) = 0.2900 ± 0.0040"."""
-    return f"E({period}) = {words(energy)}"
+    return f"E({period_words(period)}) = {words(energy)}"
 
 
 def telling_period(energies: Mapping[int, tuple[float, float | None]]) -> int | None:

@@ -118,8 +118,9 @@ def _chosen(labels: Sequence[str], found: Sequence[Measured], best: Change | Non
 
 
 def _changes(found: Sequence[Measured]) -> list[Change]:
-    """E(total stride) of what each dream but the first drew, with its difference to the first's; empty where that is not known."""
-    period = found[0].dream.total_stride
+    """E of what each dream but the first drew, at the period of the first's sentence, with the difference; empty where it is not known."""
+    spoken = None if found[0].picture is None else Audit.of(found[0].picture).finding.spoken
+    period = spoken if isinstance(spoken, int) else found[0].dream.total_stride
     first, *others = ((one.title, one.picture.energy.get(period) if one.picture is not None else None) for one in found)
     before = first[1]
     if before is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -73,15 +74,26 @@ def resolution_layers(record: Trace, layer: str | None = None) -> list[LayerRow]
 
 def explaining_layers(record: Trace, period: tuple[int, int], layer: str | None = None) -> tuple[str, ...]:
     """The layers that a period, (rows, columns) in pixels, needs: with all nearer the pixels it can arise, without them not."""
-    known = [(row, row.total_stride) for row in resolution_layers(record, layer) if row.total_stride is not None]
-    periods = {id(row): (1, *(max(stride.numerator, 1) for stride in strides))[-2:] for row, strides in known}
-    for limit in sorted({math.prod(found) for found in periods.values()}):
-        near = [row for row, _ in known if math.prod(periods[id(row)]) <= limit]
-        reached = [math.lcm(*(periods[id(row)][axis] for row in near)) for axis in range(2)]
-        if all(longer % own == 0 for longer, own in zip(reached, period, strict=True)):
-            last = [row for row in near if math.prod(periods[id(row)]) == limit]
-            return tuple(dict.fromkeys(row.name or f"{row.type} of the network itself" for row in last))
+    end = record.output if layer is None else record.layer_outputs[layer]
+    reached: dict[int, tuple[int, ...]] = {}
+    steps: list[tuple[str, tuple[int, ...]]] = []
+    for operation in record.leading_to(end):
+        before = _common(reached[number] for number in operation.inputs if number in reached)
+        strides = [tuple(stride.numerator if stride else 1 for stride in place.strides) for place in operation.places]
+        after = _common([before, *strides])
+        reached |= dict.fromkeys(operation.outputs, after)
+        if after != before:
+            steps.append((operation.layer or f"({operation.operator}) of the network itself", after))
+    for limit in sorted({math.prod(after) for _, after in steps}):
+        near = _common(after for _, after in steps if math.prod(after) <= limit)
+        if all(longer % own == 0 for longer, own in zip((1, *near)[-2:], period, strict=True)):
+            return tuple(dict.fromkeys(name for name, after in steps if math.prod(after) == limit))
     return ()
+
+
+def _common(periods: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """The least common multiple along each axis."""
+    return tuple(itertools.starmap(math.lcm, itertools.zip_longest(*periods, fillvalue=1)))
 
 
 def _dots(name: str) -> list[int]:

@@ -9,6 +9,7 @@ from featvis.audit.gate import exceeded, grown
 from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
+from featvis.measure.maps import Found
 from featvis.measure.sums import EnergySums
 
 
@@ -32,7 +33,28 @@ def test_a_limit_needs_an_error():
 
 
 def test_no_stride_has_no_limit():
-    assert exceeded(audit(1.0, 0.0, total=1), 0.05) == []
+    flat = replace(audit(1.0, 0.0, total=1), traced=(1, 1))
+    assert exceeded(flat, 0.05) == []
+
+
+def test_what_cannot_be_told_never_passes():
+    unknown = replace(audit(1.0, 0.0, total=1), traced=None)
+    with pytest.raises(FeatvisError, match=r"nothing can be judged: No period stands out .* cannot be traced"):
+        exceeded(unknown, 0.05)
+    with pytest.raises(
+        FeatvisError, match="nothing can be judged: Nothing can be told at this size: period 32 does not"
+    ):
+        exceeded(replace(unknown, traced=(32, 32), not_measurable=((32, 32),)), 0.05)
+    drifting = Found(None, (0.497, 0.0), None, 1e-9)
+    with pytest.raises(FeatvisError, match="nothing can be judged: A grid drifts"):
+        exceeded(replace(unknown, traced=(1, 1), found=(drifting,)), 0.05)
+
+
+def test_a_period_that_only_the_gradients_show_is_judged_too():
+    found = Found((1, 6), (0.0, 1 / 6), Estimate(0.3, 0.01), 1e-9)
+    shown = replace(audit(0.01, 0.001), found=(found,))
+    assert exceeded(shown, 0.05) == ["E(1 x 6) = 0.300 ± 0.010 is above 0.05 by more than 2 standard errors"]
+    assert exceeded(replace(shown, found=(replace(found, energy=Estimate(0.04, 0.01)),)), 0.05) == []
 
 
 @pytest.mark.parametrize(("now", "fails"), [(0.020, False), (0.0241, False), (0.0245, True), (0.002, False)])

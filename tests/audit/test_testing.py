@@ -20,7 +20,7 @@ def noise(*shape):
 
 
 def test_an_uneven_network_fails():
-    with pytest.raises(AssertionError, match=r"E\(4\) = 0\.\d+ ± 0\.\d+; the limit for E\(4\) is 0\.05"):
+    with pytest.raises(AssertionError, match=r"E\(4\) = 0\.\d+ ± 0\.\d+ is above 0\.05 by more than 2 standard errors"):
         assert_no_checkerboard(strided(), noise(16, 3, 32, 32))
 
 
@@ -43,7 +43,14 @@ def test_a_model_brings_its_size():
         assert_no_checkerboard(model)
 
 
-@pytest.mark.parametrize(("images", "said"), [(None, "give images"), (noise(1, 3, 4, 8), "at least 4")])
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (None, "give images"),
+        (noise(1, 3, 4, 8), "nothing can be judged: Nothing can be told at this size"),
+        (noise(2, 3, 18, 18), "at least 4"),
+    ],
+)
 def test_what_is_missing_is_said(images, said):
     with pytest.raises(featvis.FeatvisError, match=said):
         assert_no_checkerboard(strided(), images)

@@ -53,6 +53,7 @@ def audit(**changes: Any) -> Audit:
         "profile": tuple(tuple(1 + 0.1 * (row - column) for column in range(4)) for row in range(4)),
         "pictures": 12,
         "replicates": "pictures",
+        "traced": (4, 4),
         "settings": {"model": ZOO, "weights": "zoo", "seed": 3, "score": "seeds", "versions": {"torch": "2.13"}},
         "culprits": (culprit("conv1", 0.6), culprit("conv2", 0.35, 4), culprit("conv3", 0.02, 8)),
     }

@@ -39,21 +39,21 @@ def test_a_period_must_stand_above_three_errors(exact: dict[int, tuple[float, fl
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060, 95 % from conv1 and conv2."),
+        ({}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), 95 % from conv1 and conv2."),
         (
             {"culprits": (culprit("a", 0.95), culprit("b", -0.2))},
-            "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060, 95 % from a.",
+            "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), 95 % from a.",
         ),
-        ({"culprits": (culprit("b", -0.2),)}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060."),
+        ({"culprits": (culprit("b", -0.2),)}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close)."),
         (
             {
                 "exact_periods": {2: Estimate(0.001, 0.004), 4: Estimate(0.002, 0.005)},
                 "energy": {4: Estimate(0.003, 0.006)},
             },
-            "No checkerboard above the noise: E(4) = 0.0030 ± 0.0060.",
+            "No checkerboard above the noise: E(4) = 0.0030 ± 0.0060, below 0.015 with 12 pictures.",
         ),
         (
-            {"energy": {}, "exact_periods": {}},
+            {"energy": {}, "exact_periods": {}, "traced": (1, 1)},
             "No layer has a stride, so there is no period in which a checkerboard could repeat.",
         ),
     ],
@@ -71,15 +71,18 @@ def test_the_verdict_names_the_best_variant_unless_it_is_the_first() -> None:
 def test_the_verdict_of_a_comparison_goes_by_the_paired_errors() -> None:
     found = comparison("plain", "blurpool", "low-pass")
     assert found.verdict() == (
-        "Period-4 checkerboard, E(4) = 0.19000 ± 0.00020 with plain; low-pass leaves none beyond the error, 0.00008 ± 0.00020."
+        "Period-4 checkerboard, E(4) = 0.19000 ± 0.00020 (visible up close) with plain; low-pass leaves none beyond the error, "
+        "0.00008 ± 0.00020."
     )
     in_doubt = tuple(replace(row, difference={4: Estimate(-0.1, 0.06)}) for row in found.rows)
     assert replace(found, rows=in_doubt).verdict().endswith("plain; no variant lowers it beyond the error.")
     noise = audit(energy={4: Estimate(0.001, 0.002)}, exact_periods={4: Estimate(0.001, 0.002)})
     rows = tuple(replace(row, audit=noise) for row in in_doubt)
-    said = "No checkerboard above the noise: E(4) = 0.0010 ± 0.0020 with plain."
+    said = "No checkerboard above the noise: E(4) = 0.0010 ± 0.0020, below 0.005 with 12 pictures with plain."
     assert replace(found, rows=rows).verdict() == said
-    even = tuple(replace(row, audit=audit(energy={}, exact_periods={}), difference={}) for row in found.rows)
+    even = tuple(
+        replace(row, audit=audit(energy={}, exact_periods={}, traced=(1, 1)), difference={}) for row in found.rows
+    )
     assert replace(found, rows=even).verdict().startswith("No layer has a stride")
 
 
@@ -113,7 +116,7 @@ def judged(longest: int, **chances: float) -> Verdict:
 )
 def test_a_finding_beside_the_frequencies_around(verdict: Verdict, said: str) -> None:
     shares = [(culprit.layer, culprit.share) for culprit in audit().culprits]
-    assert Finding.of(audit(), shares, verdict).sentence() == said
+    assert Finding.judged_beside(audit(), shares, verdict).sentence() == said
 
 
 def test_one_audit_reads_the_same_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,8 @@ from featvis.report.words import command_of, comparison_command_of
 )
 def test_the_verdict_of_a_dream(titles: tuple[str, ...], said: str) -> None:
     found = dreams(*titles, size=64)
-    assert f"Period-2 checkerboard, E(4) = {words(found[0].picture.energy[4])}{said}" in headline(dreams_html(found))
+    energy = words(found[0].picture.energy[2])
+    assert f"Period-2 checkerboard, E(2) = {energy} (strong){said}" in headline(dreams_html(found))
 
 
 def test_a_dream_that_is_too_small_is_said() -> None:
