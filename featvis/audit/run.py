@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from featvis.audit.batches import Loader, Remembered, measured, none_read
+from featvis.audit.batches import Loader, Measured, Remembered, Take, measured, none_read
 from featvis.audit.culprits import Suspects, find_culprits
 from featvis.audit.distributed import Group
 from featvis.audit.memory import ENOUGH, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
@@ -52,65 +53,37 @@ def audit_pictures(
     settings = {**model.settings(), "weights_hash": weights_hash(model.module), **request.settings()}
     engine = GradientEngine(model, request.score, request.seed)
     batch_size = request.batch_size or _fitting_batch(engine, model, group)
-    # A look at each of a million files is owed only to what is kept.
-    belonging = settings if running.folder is None else {**settings, "pictures": pictures_hash(paths)}
-    size = model.input_size[1], model.input_size[2]
-    kept = Kept(None if running.folder is None else Path(running.folder), belonging, len(paths), group, size)
+    kept = _kept(model, paths, settings, running)
     state, left = kept.open(running.resume)
     loader = Loader(model, paths, batch_size, request.skip_bad, running.workers, group.share(left))
-    rounds = -(-len(left) // (batch_size * group.size))
-    started = len(paths) - len(left)
+    in_round, started = batch_size * group.size, len(paths) - len(left)
+    batches = loader.rounds(-(-len(left) // in_round))
     halving, remembered = Halving(), Remembered(loader)
     suspects = Suspects(engine, halving) if request.culprits else None
-    batches = loader.rounds(rounds) if suspects is None else remembered.keeping(loader.rounds(rounds))
-    take = partial(request.attribution, engine) if suspects is None else suspects.gradients
-    for number, batch in enumerate(measured(engine, batches, partial(halving, take)), start=1):
-        if batch.numbers:
-            state.metric_of(measurable(engine.total_stride, min(size))).update(batch.gradients, batch.numbers)
-            watching.seen(str(request.attribution), batch, engine.total_stride)
-        state.take(loader.tried, loader.skipped, loader.notes)
-        watching.progress(min(started + number * batch_size * group.size, len(paths)))
-        if watching.stop():
-            kept.save(state)
-            raise FeatvisError(f"stopped after {int(state.done.sum())} of {len(paths)} pictures; {kept.told()}")
-        if number % running.save_every == 0:
-            kept.save(state)
-        if number % CHECK_EVERY == 0 and state.metric is not None:
-            watching.energies(state.metric.compute())
-        error = running.until_error
-        if error is not None and number % CHECK_EVERY == 0 and _is_exact(kept.merged(state), error):
-            break
-    kept.save(state)
-    whole = kept.merged(state)
+    take: Take
+    if suspects is None:
+        take = partial(request.attribution, engine)
+    else:
+        batches, take = remembered.keeping(batches), suspects.gradients
+    work = _Pass(str(request.attribution), loader, kept, state, running, watching)
+    whole = work.over(measured(engine, batches, partial(halving, take)), started, in_round)
     if whole.metric is None:
         raise none_read(whole.skipped, len(paths))
     energies = whole.metric.compute(find=True)
     if running.until_error is not None and (missing := len(whole.left())):
         whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {running.until_error:g}")
     kept.close()
+    run = {"batch_size": batch_size, "prepared": engine.prepared, "processes": group.size, "versions": versions()}
     audit = Audit.traced_by(
         engine,
         energies,
         skipped=tuple(whole.skipped),
         notes=(*model.notes, *engine.notes, *halving.notes, *whole.notes),
-        settings={
-            **settings,
-            "batch_size": batch_size,
-            "prepared": engine.prepared,
-            "processes": group.size,
-            "versions": versions(),
-        },
+        settings={**settings, **run},
     )
     if suspects is None:
         return audit
-
-    def progress(done: int) -> None:
-        watching.progress(done)
-        if watching.stop():
-            raise FeatvisError(
-                "stopped while the culprits were looked for; the audit is done: leave --culprits out to have it alone"
-            )
-
+    progress = _stoppable(watching)
     if started:
         # What an earlier run measured was not watched.
         culprits, notes = find_culprits(model, paths, audit, progress, request)
@@ -128,6 +101,57 @@ FEWEST_FOR_ERROR = 32
 """Pictures below which a standard error is not trusted to end a run."""
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """One pass over the pictures that are left, of which what is done is kept and shown to those who look on.
+
+    name: of what is made of the gradients. state: this process's.
+    """
+
+    name: str
+    loader: Loader
+    kept: Kept
+    state: State
+    running: Running
+    watching: Watching
+
+    def over(self, batches: Iterable[Measured], started: int, in_round: int) -> State:
+        """Measure to the end, or until the error is small enough; the states of all processes as one.
+
+        started: pictures done before. in_round: pictures in a batch of each process. Raises FeatvisError where it is told to stop.
+        """
+        for number, batch in enumerate(batches, start=1):
+            self._take(batch)
+            self.watching.progress(min(started + number * in_round, self.kept.pictures))
+            if self.watching.stop():
+                self.kept.save(self.state)
+                done = f"{int(self.state.done.sum())} of {self.kept.pictures} pictures"
+                raise FeatvisError(f"stopped after {done}; {self.kept.told()}")
+            if number % self.running.save_every == 0:
+                self.kept.save(self.state)
+            if number % CHECK_EVERY == 0 and self._is_enough():
+                break
+        self.kept.save(self.state)
+        return self.kept.merged(self.state)
+
+    def _take(self, batch: Measured) -> None:
+        """Add a batch to the sums, and count its pictures as done."""
+        if batch.numbers:
+            total_stride = batch.engine.total_stride
+            self.state.metric_of(measurable(total_stride, min(batch.images.shape[-2:]))).update(
+                batch.gradients, batch.numbers
+            )
+            self.watching.seen(self.name, batch, total_stride)
+        self.state.take(self.loader.tried, self.loader.skipped, self.loader.notes)
+
+    def _is_enough(self) -> bool:
+        """Show the energies so far; whether E(total stride) of all processes is known as well as was asked for."""
+        if self.state.metric is not None:
+            self.watching.energies(self.state.metric.compute())
+        error = self.running.until_error
+        return error is not None and _is_exact(self.kept.merged(self.state), error)
+
+
 def _is_exact(state: State, error: float) -> bool:
     """Whether E(total stride) is known this well."""
     if state.metric is None:
@@ -137,6 +161,29 @@ def _is_exact(state: State, error: float) -> bool:
     return (
         energies.pictures >= FEWEST_FOR_ERROR and total is not None and total.error is not None and total.error <= error
     )
+
+
+def _kept(model: Model, paths: Sequence[Path], settings: Mapping[str, Any], running: Running) -> Kept:
+    """Where the state is kept, and what it belongs to."""
+    size = model.input_size[1], model.input_size[2]
+    if running.folder is None:
+        return Kept(None, settings, len(paths), running.group, size)
+    # A look at each of a million files is owed only to what is kept.
+    belonging = {**settings, "pictures": pictures_hash(paths)}
+    return Kept(Path(running.folder), belonging, len(paths), running.group, size)
+
+
+def _stoppable(watching: Watching) -> Callable[[int], None]:
+    """The progress of the culprits, which raises FeatvisError where it is told to stop."""
+
+    def progress(done: int) -> None:
+        watching.progress(done)
+        if watching.stop():
+            raise FeatvisError(
+                "stopped while the culprits were looked for; the audit is done: leave --culprits out to have it alone"
+            )
+
+    return progress
 
 
 def _fitting_batch(engine: GradientEngine, model: Model, group: Group) -> int:
