@@ -23,6 +23,7 @@ from shared.tables import RESULTS, add_rows, markdown_table, read_rows
 from featvis.audit.repairs import NEGLIGIBLE, judge, measured_energy
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
+from featvis.measure.estimates import Estimate
 from featvis.predict.prediction import predict
 from featvis.repair.forward import Site
 from featvis.repair.surgery import FIXES, operate
@@ -106,7 +107,8 @@ def examine(name: str) -> list[dict[str, Any]]:
             measured_periods_after=as_text({p: estimate.value for p, estimate in measured_after.items()}),
         )
         what = judged(row)
-        row["verdict"], row["reason"] = judge(fixed, row[f"{what}_before"], row[f"{what}_after"])
+        before, after = row[f"{what}_before"], row[f"{what}_after"]
+        row["verdict"], row["reason"] = judge(fixed, before, Estimate(after - before, None))
     return rows
 
 

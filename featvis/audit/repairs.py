@@ -15,6 +15,7 @@ from featvis.audit.batches import Stack, measured
 from featvis.audit.drift import Drift, OutputDrift
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
+from featvis.measure.change import PAIRED, beyond_error
 from featvis.measure.estimates import Estimate, clearest
 from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
@@ -58,7 +59,7 @@ class Measure:
         """Whether there was a checkerboard before, beyond twice its error."""
         period = clearest(self.before)
         return period is not None and self.before[period].value > max(
-            NEGLIGIBLE, 2 * (self.before[period].error or 0.0)
+            NEGLIGIBLE, PAIRED * (self.before[period].error or 0.0)
         )
 
 
@@ -114,8 +115,7 @@ class Repair:
         return Judgement(measure, period, word, reason, differs[0] if measure.kind == "measured" and differs else "")
 
     def _word(self, measure: Measure, period: int) -> tuple[str, str]:
-        before, change = measure.before[period], measure.change[period]
-        return judge(self.model.module, before.value, before.value + change.value, change.error or 0.0)
+        return judge(self.model.module, measure.before[period].value, measure.change[period])
 
 
 def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) -> Repair:
@@ -150,19 +150,19 @@ def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) ->
     return Repair(replace(model, module=fixed), changes, drift.drift(), tuple(measures), tuple(images.shape))
 
 
-def judge(fixed: nn.Module, before: float, after: float, error: float = 0.0) -> tuple[str, str]:
+def judge(fixed: nn.Module, before: float, change: Estimate) -> tuple[str, str]:
     """Whether fixes lowered an energy, in a few words, and why not where they did not.
 
-    "lowered" has no reason; else "lower within the error", "not lowered", "raised" or "nothing to lower". error: of the change; less than
-    twice that is no change.
+    "lowered" has no reason; else "lower within the error", "not lowered", "raised" or "nothing to lower". change: after minus before, with
+    its paired error.
     """
-    change = after - before
+    after, direction = before + change.value, beyond_error(change)
     if before < NEGLIGIBLE:
-        if after < NEGLIGIBLE or change < 2 * error:
+        if after < NEGLIGIBLE or direction <= 0:
             return "nothing to lower", f"the energy was {before:.5f} before"
         return "raised", f"there was nothing to lower, {before:.5f}, and it is {after:.5f} now"
     if after < LOWER * before:
-        if -change >= 2 * error:
+        if direction < 0:
             return "lowered", ""
         return "lower within the error", "the change is less than twice its error; more inputs would tell"
     counts: dict[str, int] = {}
@@ -174,7 +174,7 @@ def judge(fixed: nn.Module, before: float, after: float, error: float = 0.0) -> 
     reason = f"windows that their stride does not divide are still there: {uneven}" if uneven else (
         "no window is uneven; what is left comes from weights, branches or borders"
     )  # fmt: skip
-    return "raised" if after * LOWER > before and change >= 2 * error else "not lowered", reason
+    return "raised" if after * LOWER > before and direction > 0 else "not lowered", reason
 
 
 def _traced(engine: GradientEngine, images: Tensor) -> Trace:

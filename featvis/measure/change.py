@@ -15,6 +15,19 @@ ALIKE = 1.5
 """Energies without a paired error are called about as uneven where neither is so many times the other."""
 
 
+def beyond_error(difference: Estimate) -> int:
+    """-1 where a paired difference is below 0 beyond its error, 1 where above, 0 where its error does not tell.
+
+    One that is known without an error counts as it is.
+
+    >>> beyond_error(Estimate(-0.1, 0.02)), beyond_error(Estimate(-0.1, 0.06)), beyond_error(Estimate(0.1, None))
+    (-1, 0, 1)
+    """
+    if abs(difference.value) <= PAIRED * (difference.error or 0.0):
+        return 0
+    return 1 if difference.value > 0 else -1
+
+
 @dataclass(frozen=True)
 class Change:
     """A variant's energy, and how much it is above the first variant's, with the error of the difference; None where not known."""
@@ -41,7 +54,7 @@ class Change:
             return ""
         if change == 0:
             return f"the same as {first.name}"
-        if abs(change) < PAIRED * error:
+        if not beyond_error(self.difference):
             return f"as {first.name}, within the paired error"
         return (
             "even, within its error" if self.energy.value <= PAIRED * (self.energy.error or 0) else self._times(first)
@@ -67,11 +80,7 @@ class Change:
 
 def least(others: Sequence[Change]) -> Change | None:
     """The variant with the least energy of those whose difference to the first is beyond its error."""
-    lower = [
-        one
-        for one in others
-        if one.difference is not None and one.difference.value < -PAIRED * (one.difference.error or 0)
-    ]
+    lower = [one for one in others if one.difference is not None and beyond_error(one.difference) < 0]
     return min(lower, key=lambda one: one.energy.value, default=None)
 
 

@@ -93,22 +93,22 @@ def test_what_cannot_be_known_has_a_reason():
     ],
 )
 def test_judgement(before, after, word):
-    found, reason = judge(strided(), before, after)
+    found, reason = judge(strided(), before, Estimate(after - before, None))
     assert found == word
     assert (reason == "") == (word == "lowered")
     if before:
         assert not reason or "2 x convolution 3 stride 2" in reason
-        assert "no window is uneven" in judge(nn.Sequential(), 0.2, 0.2)[1]
+        assert "no window is uneven" in judge(nn.Sequential(), 0.2, Estimate(0.0, None))[1]
 
 
 def test_a_change_within_its_error_is_none():
-    assert judge(strided(), 0.2, 0.1, error=0.06) == (
+    assert judge(strided(), 0.2, Estimate(-0.1, 0.06)) == (
         "lower within the error",
         "the change is less than twice its error; more inputs would tell",
     )
-    assert judge(strided(), 0.2, 0.3, error=0.06)[0] == "not lowered"
-    assert judge(strided(), 0, 0.1, error=0.06)[0] == "nothing to lower"
-    assert judge(strided(), -0.1, -0.2)[0] == "nothing to lower"
+    assert judge(strided(), 0.2, Estimate(0.1, 0.06))[0] == "not lowered"
+    assert judge(strided(), 0, Estimate(0.1, 0.06))[0] == "nothing to lower"
+    assert judge(strided(), -0.1, Estimate(-0.1, None))[0] == "nothing to lower"
 
 
 def energies(before, after, error):
