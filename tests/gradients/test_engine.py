@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import METHODS, InputXGradient, IntegratedGradients, SmoothGrad
 from featvis.gradients.compensations import COMPENSATIONS, CycleSpinning, Equalise, Jitter, LowPass
-from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine, input_gradient
-from featvis.gradients.scores import Score
 from featvis.measure.phases import phase_profile
 from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
@@ -333,19 +330,3 @@ def test_a_layer_off_the_path_and_a_score_without_gradient_are_refused() -> None
         input_gradient(network, images(), "unused:0")
     with pytest.raises(FeatvisError, match="depend on the pixels"):
         input_gradient(Wrapped(lambda logits: logits.argmax(1, keepdim=True).double()).eval(), images())
-
-
-def test_underscores_name_layers_as_in_lucent() -> None:
-    network = nn.ModuleDict({"layer1": nn.ModuleDict({"conv_a": nn.Conv2d(3, 2, 3)})})
-    assert Score.parse("layer1_conv_a:1", network).layer == "layer1.conv_a"
-    assert Score.parse("layer1.conv_a:1", network) == Score("layer1.conv_a:1", "channel", "layer1.conv_a", 1)
-
-
-def test_draws_belong_to_pictures() -> None:
-    like = torch.zeros(3, 2, 4)
-    assert torch.equal(Draws(0, [5, 6, 7]).normal(like)[1], Draws(0, [6]).normal(like[:1])[0])
-    assert not torch.equal(Draws(0, [5]).normal(like[:1]), Draws(1, [5]).normal(like[:1]))
-    assert Draws(0, [5, 6]).shifts(2, 8)[1] == Draws(0, [6]).shifts(2, 8)[0]
-    signs = Draws(0, [1]).signs(torch.zeros(1, 1000))
-    assert set(signs.flatten().tolist()) == {-1.0, 1.0}
-    assert abs(signs.mean()) < 4 / math.sqrt(1000)

@@ -13,6 +13,20 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def white(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Energy maps of white noise, (count, height, width)."""
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed)).square().sum(1)
+
+
+def comb(height: int, width: int, rows: int, columns: int, strength: float, count: int = 32, seed: int = 0) -> Tensor:
+    """White energies times a cosine of this period and strength along each axis; a period of 1 is none."""
+    down = 1 + strength * torch.cos(2 * torch.pi * torch.arange(height) / rows) if rows > 1 else torch.ones(height)
+    across = (
+        1 + strength * torch.cos(2 * torch.pi * torch.arange(width) / columns) if columns > 1 else torch.ones(width)
+    )
+    return white(count, height, width, seed) * torch.outer(down, across)
+
+
 def profiled_noise(profile: Tensor, count: int, repeats: int, channels: int = 3, seed: int = 0) -> Tensor:
     """White noise whose expected energy has this phase profile."""
     tiled = profile.sqrt().repeat(repeats, repeats)

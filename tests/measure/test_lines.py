@@ -3,9 +3,9 @@
 import pytest
 import torch
 from helpers.bestiary import BESTIARY, built, energy_maps, plain_energy
+from helpers.energies import comb, white
 
 from featvis.measure.lines import RESOLUTION, find_combs, whole_period
-from featvis.measure.maps import MeanMaps, energy_of
 
 LEAST = 0.01
 """The least E whose period must be found with 32 pictures."""
@@ -22,10 +22,6 @@ def test_each_network_shows_its_period(name):
         assert found == []
     elif plain_energy(maps, beast.period) >= LEAST:
         assert beast.period in found
-
-
-def white(count, height, width, seed=0):
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed)).square().sum(1)
 
 
 def natural(count, height, width, seed=0):
@@ -46,14 +42,6 @@ def test_false_alarms_are_rare(energies, count):
     """Twenty of each: were one in a hundred false, one in 800 such tests would see three. Of 1,000 each: experiments/found_periods.py."""
     alarms = [bool(find_combs(energies(count, 64, 80, 100 * seed))) for seed in range(20)]
     assert sum(alarms) < 3
-
-
-def comb(height, width, rows, columns, strength, count=32, seed=0):
-    down = 1 + strength * torch.cos(2 * torch.pi * torch.arange(height) / rows) if rows > 1 else torch.ones(height)
-    across = (
-        1 + strength * torch.cos(2 * torch.pi * torch.arange(width) / columns) if columns > 1 else torch.ones(width)
-    )
-    return white(count, height, width, seed) * torch.outer(down, across)
 
 
 @pytest.mark.parametrize("period", [(2, 2), (3, 3), (4, 4), (5, 5), (7, 7), (1, 6), (12, 1), (4, 8), (16, 16), (9, 2)])
@@ -95,28 +83,3 @@ def test_whole_periods(frequency, period):
 def test_too_small_maps_show_nothing():
     assert find_combs(white(32, 6, 6)) == ()
     assert find_combs(white(1, 12, 12)) == ()
-
-
-def test_mean_maps_merge_by_addition_in_any_order():
-    energy = comb(48, 48, 4, 4, 0.5, count=64)
-    whole, parts = MeanMaps((48, 48)), [MeanMaps((48, 48)) for _ in range(2)]
-    whole.update(energy, range(64))
-    parts[0].update(energy[40:], range(40, 64))
-    parts[1].update(energy[:40].flip(0), range(39, -1, -1))
-    summed = MeanMaps((48, 48))
-    summed.sums, summed.counts = parts[0].sums + parts[1].sums, parts[0].counts + parts[1].counts
-    assert torch.allclose(summed.sums, whole.sums, rtol=1e-12)
-    assert [found.period for found in summed.found()] == [(4, 4)]
-
-
-@pytest.mark.parametrize("period", [(4, 4), (2, 3), (1, 6)])
-def test_the_energy_of_a_period_by_axis_is_that_of_its_definition(period):
-    maps = comb(60, 72, *period, 0.5, count=12).double()
-    assert energy_of(maps, period).value == pytest.approx(plain_energy(maps, period), rel=1e-9)
-
-
-def test_what_is_surely_too_faint_to_matter_is_left_out():
-    maps = MeanMaps((192, 192))
-    maps.update(comb(192, 192, 2, 2, 0.012, count=64), range(64))
-    assert find_combs(maps.means())
-    assert maps.found() == ()
