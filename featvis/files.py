@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -108,6 +109,33 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError):
         return {}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON takes it: objects by their own `content()`, else by their fields, arrays as lists, keys as text."""
+    if hasattr(value, "content"):
+        return value.content()
+    if is_dataclass(value):
+        value = vars(value)
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def document_text(content: Any) -> str:
+    """A record as the text of a JSON object; `read_document` reads it by its `schema`."""
+    return json.dumps(plain(content), indent=2) + "\n"
+
+
+def write_document(path: str | Path, content: Any) -> Path:
+    """Write a record as JSON, whole or not at all."""
+    return write_text(path, document_text(content))
 
 
 def read_document(text: str, schema: str, expected: str) -> dict[str, Any]:

@@ -1,11 +1,24 @@
 """Files are written whole or not at all, and a refusal is one line."""
 
 import os
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
+import torch
 
 from featvis.errors import FeatvisError
-from featvis.files import check_file, make_folder, write_atomically, write_text
+from featvis.files import (
+    check_file,
+    document_text,
+    make_folder,
+    plain,
+    read_document,
+    write_atomically,
+    write_document,
+    write_text,
+)
+from featvis.measure.estimates import Estimate
 
 
 def refusal(call, *arguments):
@@ -81,3 +94,45 @@ def test_places_that_cannot_be_written(tmp_path):
         assert repr(str(path)) in refusal(write_text, path, "text")
     assert os.listdir(tmp_path) == ["taken"]
     assert os.listdir(tmp_path.parent).count(f".{tmp_path.name}.{os.getpid()}.part") == 0
+
+
+@dataclass(frozen=True)
+class Inner:
+    numbers: tuple[int, ...]
+    by_period: dict[int, Estimate]
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    hidden: object
+
+    def content(self):
+        return {"schema": "featvis.outer/1", "inner": plain(self.inner)}
+
+
+def test_values_are_plain_in_a_record():
+    inner = Inner((1, 2), {4: Estimate(0.5, None)})
+    expected = {"numbers": [1, 2], "by_period": {"4": {"value": 0.5, "error": None}}}
+    assert plain(inner) == expected
+    assert plain([Outer(inner, object()), None, "a", True]) == [
+        {"schema": "featvis.outer/1", "inner": expected},
+        None,
+        "a",
+        True,
+    ]
+    assert plain({"array": np.eye(2), "tensor": torch.zeros(1)}) == {"array": [[1, 0], [0, 1]], "tensor": [0]}
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    path = write_document(tmp_path / "a.json", {"schema": "featvis.a/1", "of": (1, 2.5)})
+    assert path.read_text() == document_text({"schema": "featvis.a/1", "of": [1, 2.5]})
+    assert path.read_text().endswith("}\n")
+    assert read_document(path.read_text(), "featvis.a/1", "an a") == {"of": [1, 2.5]}
+    with pytest.raises(FeatvisError, match=r"schema 'featvis\.a/1'; expected 'featvis\.b/1', a b"):
+        read_document(path.read_text(), "featvis.b/1", "a b")
+
+
+def test_what_json_does_not_know_is_refused():
+    with pytest.raises(TypeError):
+        document_text({"schema": "featvis.a/1", "of": object()})

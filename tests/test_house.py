@@ -185,6 +185,10 @@ def test_planted_speech_is_found(source):
     assert speaking(source)
 
 
+def test_one_module_writes_json():
+    assert [name for name, text in sources().items() if re.search(r"\bjson\.dumps?\(", text)] == ["files"]
+
+
 def test_heavy_imports_happen_where_they_are_used():
     for name, source in sources().items():
         for imported in imports(source, top_only=True):

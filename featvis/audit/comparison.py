@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featvis.audit.drift import Drift
 from featvis.audit.record import Audit, estimate_of
 from featvis.errors import FeatvisError
-from featvis.files import read_document
+from featvis.files import document_text, plain, read_document
 from featvis.measure.change import Change, remedy
 from featvis.measure.estimates import Estimate, clearest
 
@@ -93,7 +91,7 @@ class Comparison:
 
     def to_json(self) -> str:
         """The comparison as JSON; periods become strings."""
-        return json.dumps({"schema": SCHEMA, **_plain(self)}, indent=2) + "\n"
+        return document_text({"schema": SCHEMA, **vars(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
@@ -143,22 +141,7 @@ def _comparable(comparison: Comparison) -> dict[str, Any]:
     """What must be the same in two comparisons, in the form that JSON gives it."""
     settings = {name: value for name, value in comparison.settings.items() if name not in FREE}
     counted = {"number of pictures": comparison.pictures, "total stride": comparison.total_stride}
-    return json.loads(json.dumps({**counted, **settings, "first variant": comparison.rows[0].name}))
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON takes it."""
-    if isinstance(value, Audit):
-        return json.loads(value.to_json())
-    if isinstance(value, Estimate):
-        return value._asdict()
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    return plain({**counted, **settings, "first variant": comparison.rows[0].name})
 
 
 def _row(entry: dict[str, Any]) -> Row:
@@ -168,7 +151,7 @@ def _row(entry: dict[str, Any]) -> Row:
         name=str(entry["name"]),
         kind=str(entry["kind"]),
         changed=tuple(str(name) for name in entry["changed"]),
-        audit=Audit.from_json(json.dumps(entry["audit"])),
+        audit=Audit.from_json(document_text(entry["audit"])),
         difference={int(period): estimate_of(estimate) for period, estimate in entry["difference"].items()},
         drift=Drift(
             _optional(drift["agreement"]),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from featvis.errors import FeatvisError
-from featvis.files import read_document, read_saved, write_text
+from featvis.files import document_text, plain, read_document, read_saved, write_document
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import TOLD, Finding, Period, Told
@@ -145,19 +144,13 @@ class Audit:
             **rest,
         )
 
+    def content(self) -> dict[str, Any]:
+        """Everything, as JSON takes it; periods become strings."""
+        return plain({"schema": SCHEMA, **vars(self)})
+
     def to_json(self) -> str:
-        """The audit as JSON; periods become strings."""
-        content: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
-        for name in _BY_PERIOD:
-            content[name] = {str(period): estimate._asdict() for period, estimate in getattr(self, name).items()}
-        content["high_frequency_share"] = self.high_frequency_share._asdict()
-        for entry, found in zip(content["found"], self.found, strict=True):
-            entry["energy"] = None if found.energy is None else found.energy._asdict()
-        for entry, culprit in zip(content["culprits"], self.culprits, strict=True):
-            entry["measured"] = culprit.measured._asdict()
-            entry["shares"] = {str(period): share for period, share in culprit.shares.items()}
-            entry["left"] = {str(period): estimate._asdict() for period, estimate in culprit.left.items()}
-        return json.dumps(content, indent=2) + "\n"
+        """The audit as JSON."""
+        return document_text(self)
 
     @classmethod
     def from_json(cls, text: str) -> Audit:
@@ -209,11 +202,11 @@ def save_profile(audit: Audit, path: str | Path) -> Path:
     """Write the audit's expected phase profile as JSON, for `equalise`."""
     content = {
         "schema": PROFILE_SCHEMA,
-        "profile": expected_profile(audit.profile, audit.exact_periods).tolist(),
+        "profile": expected_profile(audit.profile, audit.exact_periods),
         "pictures": audit.pictures,
         "settings": audit.settings,
     }
-    return write_text(path, json.dumps(content, indent=2) + "\n")
+    return write_document(path, content)
 
 
 def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from featvis.audit.distributed import Group
 from featvis.errors import FeatvisError
-from featvis.files import make_folder, write_tensors
+from featvis.files import document_text, make_folder, write_tensors
 from featvis.measure.sums import EnergySums
 
 SCHEMA = "featvis.state/1"
@@ -68,7 +68,7 @@ class State:
             "notes": self.notes,
             "total_stride": None if self.metric is None else self.metric.total_stride,
         }
-        metadata = {"schema": SCHEMA, "content": json.dumps(content)}
+        metadata = {"schema": SCHEMA, "content": document_text(content)}
         write_tensors(_file(folder, rank), tensors, metadata)
 
     @classmethod

@@ -284,9 +284,7 @@ def save_discriminator(
     result: DiscriminatorAudit, spec: str, out: str | None, tensorboard: str | None, notes: list[str]
 ) -> None:
     """The numbers as JSON and the figure, and both for TensorBoard, where they were asked for."""
-    import json
-
-    from featvis.files import write_text
+    from featvis.files import write_document
     from featvis.gan.board import scalars_of, write_board
     from featvis.plots import save_figure
     from featvis.plots.gan import discriminator_figure
@@ -296,7 +294,7 @@ def save_discriminator(
     figure = discriminator_figure(views_of(result), f"{spec}: gradient of the logit", "; ".join(notes))
     if out:
         content = {**result.content(), "notes": [*notes, *result.notes]}
-        write_text(f"{out}/discriminator.json", json.dumps(content, indent=2) + "\n")
+        write_document(f"{out}/discriminator.json", content)
         click.echo(str(save_figure(figure, f"{out}/discriminator.png")))
     if tensorboard:
         scalars: dict[str, float] = {}

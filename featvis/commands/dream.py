@@ -111,7 +111,9 @@ def dream(
     **options: Any,
 ) -> None:
     """Change PHOTO, or noise, so that a layer, a channel or a class responds more strongly, step by step."""
+    from featvis.dream.comparison import record_of
     from featvis.dream.objectives import parse_objective
+    from featvis.files import write_document
 
     record = str(Path(out).with_suffix(".json"))
     _check_names(out, gif, compare)
@@ -136,7 +138,7 @@ def dream(
     )
     _save(found, out, gif, compare, *title)
     given = {"photo": photo, "objective": text, "fix": fix}
-    _record(found, record, {**model.settings(), **given, "seed": network.seed}, notes)
+    write_document(record, record_of(found, {**model.settings(), **given, "seed": network.seed}, notes))
     if html_path:
         _write_page(html_path, found, start, {"start": photo or "noise", "fix": fix}, notes)
     written = [path for path in (out, gif, html_path, record) if path is not None]
@@ -291,17 +293,6 @@ def _view(one: Measured) -> Any:
         signed_comb=None if one.picture is None else one.picture.signed_comb.get(one.picture.total_stride, (None,))[0],
         notes=one.notes,
     )
-
-
-def _record(found: Sequence[Measured], path: str, settings: dict[str, Any], notes: Sequence[str]) -> None:
-    import json
-
-    from featvis import __version__
-    from featvis.files import write_text
-
-    dreams = [one.to_dict() for one in found]
-    content = {"featvis": __version__, **settings, "notes": list(notes), "dreams": dreams}
-    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
 def _write_page(

@@ -107,9 +107,7 @@ def print_pictures(pictures: Mapping[str, PictureAudit], title: str) -> None:
 
 
 def _save(result: GeneratorAudit, spec: str, out: str | None, tensorboard: str | None, notes: list[str]) -> None:
-    import json
-
-    from featvis.files import write_text
+    from featvis.files import write_document
     from featvis.gan.board import scalars_of, write_board
     from featvis.plots import save_figure
     from featvis.plots.gan import pictures_figure
@@ -120,7 +118,7 @@ def _save(result: GeneratorAudit, spec: str, out: str | None, tensorboard: str |
     views = [view_of(name, audit, result.examples[name], limits) for name, audit in result.pictures.items()]
     figure = pictures_figure(views, f"{spec}: the pictures that it makes", "; ".join(notes))
     if out:
-        write_text(f"{out}/generator.json", json.dumps({**result.content(), "notes": notes}, indent=2) + "\n")
+        write_document(f"{out}/generator.json", {**result.content(), "notes": notes})
         click.echo(str(save_figure(figure, f"{out}/generator.png")))
     if tensorboard:
         scalars: dict[str, float] = {}

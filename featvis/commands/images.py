@@ -22,18 +22,15 @@ from featvis.commands.options import check_writable
 @click.option("--json", "json_path", type=click.Path(), help="Write the numbers here.")
 def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: bool, json_path: str | None) -> None:  # fmt: skip
     """Measure the checkerboard in PICTURES themselves (files, folders, globs), raw and high-passed, as they are."""
-    import json
-
     from featvis.data.pictures import find_pictures
-    from featvis.files import write_text
+    from featvis.files import write_document
     from featvis.gan import audit_picture_files, fine_detail
 
     check_writable(json_path)
     paths = find_pictures(pictures)[:limit]
     result = audit_picture_files(paths, period, skip_bad)
     if json_path:
-        content = {"schema": "featvis.images/1", **result.content()}
-        write_text(json_path, json.dumps(content, indent=2) + "\n")
+        write_document(json_path, {"schema": "featvis.images/1", **result.content()})
     click.echo(f"Fine detail of the pictures: {result.finding.sentence()}")
     print_pictures({"files": result}, f"{result.pictures} pictures, errors from {result.raw.replicates}")
     click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")

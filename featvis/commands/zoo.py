@@ -47,9 +47,7 @@ def zoo(name: str | None, json_path: str | None) -> None:
     featvis zoo twin-k3s2
     featvis audit zoo:twin-k3s2 photos/
     """
-    import json
-
-    from featvis.files import write_text
+    from featvis.files import write_document
     from featvis.models.zoo import ZOO, card_named
 
     check_writable(json_path)
@@ -60,8 +58,8 @@ def zoo(name: str | None, json_path: str | None) -> None:
         cards = [card_named(name.removeprefix("zoo:"))]
         _print_one(cards[0])
     if json_path is not None:
-        networks = {card.name: card.content() for card in cards}
-        write_text(json_path, json.dumps({"schema": "featvis.zoo/1", "networks": networks}, indent=2) + "\n")
+        networks = {card.name: card for card in cards}
+        write_document(json_path, {"schema": "featvis.zoo/1", "networks": networks})
 
 
 def _print_all(cards: Sequence[Card]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from featvis import __version__
 from featvis.dream.dreaming import Dream, check, dream
 from featvis.dream.objectives import blurred
 from featvis.dream.render import Progress
@@ -18,6 +19,9 @@ from featvis.models.model import Model
 
 SMOOTHING = (1.0, 4.0, 6.0, 4.0, 1.0)
 """What is taken off for the fine detail: half of a wave of period 5.5 pixels passes, of period 32 a fiftieth."""
+
+
+SCHEMA = "featvis.dream/1"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Measured:
     seconds: float
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """Everything but the pixels, as plain values."""
         return {
             "title": self.title,
@@ -50,6 +54,11 @@ class Measured:
             "settings": self.dream.settings,
             "notes": list(self.notes),
         }
+
+
+def record_of(found: Sequence[Measured], settings: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    """What is written of dreams; settings: what they have in common."""
+    return {"schema": SCHEMA, "featvis": __version__, **settings, "notes": notes, "dreams": found}
 
 
 def _plain(energies: Energies | None) -> dict[str, dict[str, list[float | None]]] | None:

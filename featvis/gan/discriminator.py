@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from featvis.audit.record import Audit
 from featvis.audit.request import Request
 from featvis.compat import versions
 from featvis.errors import FeatvisError
+from featvis.files import plain
 from featvis.gan.networks import PREFIX, conditioned, outputs_of, without_sigmoid
 from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
 from featvis.gan.pictures import lively
@@ -64,14 +64,7 @@ class SourceAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        resolutions = [{**vars(resolution), "energy": resolution.energy._asdict()} for resolution in self.resolutions]
-        audit = json.loads(self.audit.to_json())
-        return {
-            "output": self.output._asdict(),
-            "verdict": self.verdict.content(),
-            "resolutions": resolutions,
-            "audit": audit,
-        }
+        return {name: plain(getattr(self, name)) for name in ("output", "verdict", "resolutions", "audit")}
 
 
 @dataclass(frozen=True)
@@ -99,20 +92,8 @@ class DiscriminatorAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        sources = {name: source.content() for name, source in self.sources.items()}
-        agreements = {
-            kind: {str(period): vars(found) for period, found in by_period.items()}
-            for kind, by_period in self.agreements.items()
-        }
-        neutral = None if self.neutral is None else self.neutral.content()
-        return {
-            "schema": SCHEMA,
-            "sources": sources,
-            "agreements": agreements,
-            "neutral": neutral,
-            "notes": list(self.notes),
-            "settings": self.settings,
-        }
+        names = ("sources", "agreements", "neutral", "notes", "settings")
+        return {"schema": SCHEMA, **{name: plain(getattr(self, name)) for name in names}}
 
 
 def sources_of(

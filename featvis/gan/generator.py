@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from featvis.compat import versions
 from featvis.errors import FeatvisError
+from featvis.files import plain
 from featvis.gan.networks import BATCH, LATENTS, conditioned, latent_shape, sample, with_random_weights
 from featvis.gan.pictures import BINS_PER_CYCLE, PERIOD, PictureAudit, measure_pictures
 
@@ -35,8 +36,8 @@ class GeneratorAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        pictures = {name: audit.content() for name, audit in self.pictures.items()}
-        return {"schema": SCHEMA, "pictures": pictures, "notes": list(self.notes), "settings": self.settings}
+        names = ("pictures", "notes", "settings")
+        return {"schema": SCHEMA, **{name: plain(getattr(self, name)) for name in names}}
 
 
 def fine_detail(audit: PictureAudit) -> float:

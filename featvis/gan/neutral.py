@@ -10,6 +10,7 @@ from torch import Tensor
 
 from featvis.audit.batches import Stack
 from featvis.errors import FeatvisError
+from featvis.files import plain
 from featvis.gan.networks import outputs_of
 from featvis.gan.pictures import PictureAudit, measure_pictures
 from featvis.gradients.engine import GradientEngine
@@ -67,10 +68,7 @@ class NeutralAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        return {
-            **{name: getattr(self, name).content() for name in ("before", "after", "change")},
-            **{name: getattr(self, name) for name in ("output_before", "output_after", "steps", "rate")},
-        }
+        return {name: plain(value) for name, value in vars(self).items() if name != "example"}
 
 
 def neutral_pictures(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from featvis.audit.record import Audit
 from featvis.data.pictures import load_picture, prepare
 from featvis.errors import FeatvisError
+from featvis.files import plain
 from featvis.measure.finding import Finding
 from featvis.measure.phases import interior
 from featvis.measure.standing_out import Surroundings, Verdict
@@ -55,16 +55,8 @@ class PictureAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        return {
-            "raw": json.loads(self.raw.to_json()),
-            "high_passed": json.loads(self.high_passed.to_json()),
-            "verdict": self.verdict.content(),
-            "spectrum": [list(pair) for pair in self.spectrum],
-            "lowest": self.lowest,
-            "highest": self.highest,
-            "pictures": self.pictures,
-            "flat": self.flat,
-        }
+        names = ("raw", "high_passed", "verdict", "spectrum", "lowest", "highest", "pictures", "flat")
+        return {name: plain(getattr(self, name)) for name in names}
 
 
 def high_pass(pictures: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ two phases then has equal energy in both, however strong their comb.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from featvis.compat import versions
 from featvis.errors import FeatvisError, nearest_names
+from featvis.files import document_text, plain
 from featvis.measure.estimates import Estimate
 from featvis.measure.periods import exact_periods, periods_of
 from featvis.measure.phases import fold
@@ -75,16 +75,9 @@ class UpsamplerEnergies:
     profile: Tensor
     pictures: Tensor = field(repr=False)
 
-    def to_document(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """Plain numbers for JSON, without the pictures; periods become strings."""
-        by_period = ("energy", "exact_periods", "own_energy", "signed_comb", "controls")
-        return {
-            "name": self.name,
-            "closed_form": {str(period): value for period, value in self.closed_form.items()},
-            **{key: {str(p): value._asdict() for p, value in getattr(self, key).items()} for key in by_period},
-            "high_frequency_share": self.high_frequency_share._asdict(),
-            "profile": self.profile.tolist(),
-        }
+        return plain({name: value for name, value in vars(self).items() if name != "pictures"})
 
 
 @dataclass(frozen=True)
@@ -96,8 +89,7 @@ class GeneratorComparison:
 
     def to_json(self) -> str:
         """The comparison as JSON, without the pictures."""
-        variants = [variant.to_document() for variant in self.variants]
-        return json.dumps({"schema": SCHEMA, "variants": variants, "settings": self.settings}, indent=2) + "\n"
+        return document_text({"schema": SCHEMA, **vars(self)})
 
 
 def closed_form_energies(name: str) -> dict[int, float]:

@@ -7,16 +7,17 @@ kept apart for each pixel and channel.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError, nearest_names
+from featvis.files import document_text, plain
 from featvis.measure.periods import exact_periods, periods_of
 from featvis.measure.phases import fold, interior
 from featvis.predict.rules import RULES, identity
@@ -25,6 +26,8 @@ from featvis.tracing.grids import Grid
 from featvis.tracing.networks import layer_named
 from featvis.tracing.trace import Operation, Trace, Value, trace
 from featvis.tracing.windows import Window
+
+SCHEMA = "featvis.prediction/1"
 
 WEIGHTS = ("learned", "uniform")
 """Each weight's own square, or all weights of a layer alike."""
@@ -70,9 +73,13 @@ class Prediction:
     weights: str
     notes: tuple[str, ...]
 
+    def content(self) -> dict[str, Any]:
+        """Everything, as JSON takes it; periods become strings."""
+        return plain({"schema": SCHEMA, **vars(self)})
+
     def to_json(self) -> str:
-        """Everything as JSON, periods as text, as JSON wants its keys."""
-        return json.dumps({**asdict(self), "profile": self.profile.tolist()}, indent=2)
+        """The prediction as JSON."""
+        return document_text(self)
 
 
 def predict(

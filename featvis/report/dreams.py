@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -11,11 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from featvis import __version__
 from featvis.audit.record import Audit
-from featvis.dream.comparison import Measured, fine_detail
+from featvis.dream.comparison import Measured, fine_detail, record_of
 from featvis.errors import FeatvisError
-from featvis.files import write_text
+from featvis.files import document_text, write_text
 from featvis.measure.change import Change, least
 from featvis.measure.estimates import Estimate
 from featvis.report.explorer import stack_of
@@ -67,14 +65,13 @@ def dreams_html(
     }
     best = least(_changes(found))
     views = _views(found, start)
-    content = {"featvis": __version__, **everything, "notes": list(notes), "dreams": [one.to_dict() for one in found]}
     return page_html(
         "dream.html",
         Parts(
             title=f"Dream of {first.settings.get('model', 'a network')}",
             verdict=_verdict(found, best),
             numbers={
-                "dream.json": json.dumps(content, indent=1, default=str) + "\n",
+                "dream.json": document_text(record_of(found, everything, notes)),
                 "numbers.csv": csv_of((one.title, _numbers(one)) for one in found),
             },
             command=command,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from featvis.audit.record import Audit
-from featvis.files import write_text
+from featvis.files import document_text, write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
 from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
@@ -43,7 +42,7 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
             title=f"Gradients of the discriminator {result.settings.get('model', '')}",
             verdict=f"At {main} pictures: {source.finding.sentence()}",
             numbers={
-                "discriminator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
+                "discriminator.json": document_text({**result.content(), "notes": remarks}),
                 "numbers.csv": csv_of([*_source_numbers(result), *_neutral_numbers(result.neutral)]),
             },
             command=command,
@@ -152,7 +151,7 @@ def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: s
             title=f"Pictures of the generator {result.settings.get('generator', '')}",
             verdict=f"Fine detail of its pictures: {trained.finding.sentence()}",
             numbers={
-                "generator.json": json.dumps({**result.content(), "notes": list(remarks)}, indent=2) + "\n",
+                "generator.json": document_text({**result.content(), "notes": remarks}),
                 "numbers.csv": csv_of(_picture_numbers(result.pictures)),
             },
             command=command,

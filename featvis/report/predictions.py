@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from featvis.files import write_text
+from featvis.files import document_text, write_text
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import NO_STRIDE
-from featvis.predict.prediction import Prediction
+from featvis.predict.prediction import SCHEMA, Prediction
 from featvis.report.explorer import stack_of
 from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Number, csv_of, profile_images, profile_numbers
@@ -32,10 +31,7 @@ def prediction_html(uniform: Prediction, learned: Prediction, settings: Mapping[
     uniform, learned: of the same network. settings: of the network, as a Model gives them. command: what repeats the prediction.
     """
     both = {"architecture alone": uniform, "its own weights": learned}
-    content = {
-        **settings,
-        **{found.weights: json.loads(found.to_json()) for found in both.values()},
-    }
+    content = {"schema": SCHEMA, **settings, **{found.weights: found for found in both.values()}}
     layers = [(even, own) for even, own in zip(uniform.layers, learned.layers, strict=True) if max(even.stride) > 1]
     return page_html(
         "predict.html",
@@ -43,7 +39,7 @@ def prediction_html(uniform: Prediction, learned: Prediction, settings: Mapping[
             title=f"Expected checkerboard of {settings.get('model', 'a network')}",
             verdict=_verdict(uniform, learned, str(settings.get("weights", "own"))),
             numbers={
-                "prediction.json": json.dumps(content, indent=2, default=str) + "\n",
+                "prediction.json": document_text(content),
                 "numbers.csv": csv_of((name, _numbers(found)) for name, found in both.items()),
             },
             command=command,

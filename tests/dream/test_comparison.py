@@ -70,7 +70,7 @@ def test_a_planted_comb_is_measured(strength):
 
 def test_a_record_is_plain():
     one = measure("x", dreamt(noise(3, 32, 32)), None, 1.5)
-    written = one.to_dict()
+    written = one.content()
     assert (written["title"], written["objective"], written["seconds"], written["total_stride"]) == ("x", 2.0, 1.5, 4)
     assert written["picture"]["energy"]["4"] == list(one.picture.energy[4])
     assert set(written["gradient"]) == {"energy", "exact_periods", "controls", "signed_comb"}
@@ -86,7 +86,7 @@ def test_a_record_is_plain():
 def test_what_cannot_be_measured_is_a_note(picture, stride, said):
     one = measure("x", dreamt(picture, stride), None, 1.0)
     assert one.picture is None
-    assert one.to_dict()["picture"] is None
+    assert one.content()["picture"] is None
     assert said in " ".join(one.notes)
     assert one.notes[0] == "as it was"
 

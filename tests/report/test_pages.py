@@ -141,7 +141,7 @@ def test_the_dream_page_holds_every_number() -> None:
     page, found = pages()["dream"], dreams("fixed position", "jitter 32", "4 octaves")
     rows, content = table(page), json.loads(downloads(page)["dream.json"])
     for one, written in zip(found, content["dreams"], strict=True):
-        assert written == json.loads(json.dumps(one.to_dict()))
+        assert written == json.loads(json.dumps(one.content()))
         value, error = one.picture.energy[4]
         assert rows[one.title, "fine detail: energy", "", "4"] == [(value, str(error))]
         assert rows[one.title, "gradient: control", "", "3"][0][0] == one.gradient.controls[3].value
