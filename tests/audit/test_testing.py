@@ -48,7 +48,6 @@ def test_a_model_brings_its_size():
     [
         (None, "give images"),
         (noise(1, 3, 4, 8), "nothing can be judged: Nothing can be told at this size"),
-        (noise(2, 3, 18, 18), "at least 4"),
     ],
 )
 def test_what_is_missing_is_said(images, said):
