@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featvis.commands import choices
+from featvis.commands.asked import as_one
 from featvis.commands.options import COMPENSATION, check_writable, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from featvis.commands.asked import NetworkAsked
     from featvis.dream.comparison import Measured
+    from featvis.dream.recipe import Recipe
+    from featvis.gradients.attributions import Attribution
     from featvis.models.model import Model
 
 OCTAVES, JITTER = 4, 32
@@ -34,8 +38,24 @@ GIF_FRAMES = 40
 """At most so many pictures make an animation, and the last one."""
 
 
+@dataclass(frozen=True)
+class StepsAsked:
+    """How the picture climbs; None where the photograph, or that there is none, decides."""
+
+    octaves: int | None
+    octave_scale: float
+    jitter: int | None
+    steps: int | None
+    rate: float | None
+    param: str | None
+    ascent: str | None
+    schedule: str
+    compensation: Attribution
+
+
 @click.command()
 @model_options
+@as_one("asked", StepsAsked)
 @click.argument("photo", required=False, type=click.Path())
 @click.option(
     "--objective",
@@ -101,6 +121,7 @@ GIF_FRAMES = 40
 @click.option("--compare", is_flag=True, help="A grid of dreams instead, each with one thing changed, and its numbers.")
 def dream(
     network: NetworkAsked,
+    asked: StepsAsked,
     photo: str | None,
     objectives: tuple[str, ...],
     out: str,
@@ -108,7 +129,6 @@ def dream(
     html_path: str | None,
     fix: str | None,
     compare: bool,
-    **options: Any,
 ) -> None:
     """Change PHOTO, or noise, so that a layer, a channel or a class responds more strongly, step by step."""
     from featvis.dream.comparison import record_of
@@ -117,7 +137,7 @@ def dream(
 
     record = str(Path(out).with_suffix(".json"))
     _check_names(out, gif, compare)
-    if compare and options["compensation"].settings()["compensation"] != "none":
+    if compare and asked.compensation.settings()["compensation"] != "none":
         raise FeatvisError("--compare shows what compensations do by itself; leave --compensate out")
     check_writable(out, record, gif, html_path)
     model = network.model()
@@ -125,13 +145,13 @@ def dream(
     text = " + ".join(objectives)
     parse_objective(text, model)  # what it does not find is an error before the work
     start, notes = (None, []) if photo is None else _start(model, photo, network.size is not None)
-    settings = _settings({**options, "seed": network.seed}, start is None, compare)
+    recipe = _recipe(asked, network.seed, start is None, compare)
     fix = fix or ("backward-even" if compare else None)
     repaired = model if fix is None else _repaired(model, fix, network.seed)
     if compare:
-        found = _compared(model, text, start, (str(fix), repaired), settings)
+        found = _compared(model, text, start, (str(fix), repaired), recipe)
     else:
-        found = [_single(repaired, text, start, settings, gif is not None)]
+        found = [_single(repaired, text, start, recipe, gif is not None)]
     title = (
         f"{model.spec}, {text}",
         f"weights {Path(model.weights).name}, {Path(photo).name if photo else 'from noise'}",
@@ -178,23 +198,29 @@ def _start(model: Model, photo: str, sized: bool) -> tuple[Tensor, list[str]]:
     return prepare(picture, resize, None, model.interpolation), notes
 
 
-def _settings(options: dict[str, Any], from_noise: bool, compare: bool) -> dict[str, Any]:
-    """What `featvis.dream.dreaming` takes, with this command's defaults."""
-    from featvis.dream.recipe import usual_steps
+def _recipe(asked: StepsAsked, seed: int, from_noise: bool, compare: bool) -> Recipe:
+    """The recipe that is asked for, with this command's defaults."""
+    from featvis.dream.recipe import Recipe, usual_steps
 
-    settings = {name: value for name, value in options.items() if value is not None}
-    if from_noise and (compare or "jitter" in settings):
-        settings["transforms"] = ()
-    if compare or not from_noise:
-        settings = {"octaves": OCTAVES, "jitter": JITTER, **settings}
-    settings.setdefault("steps", usual_steps(not from_noise, settings.get("octaves", 1)))
-    return settings
+    usual_octaves, usual_jitter = (OCTAVES, JITTER) if compare or not from_noise else (1, 0)
+    octaves = asked.octaves or usual_octaves
+    return Recipe(
+        param=asked.param,
+        steps=asked.steps or usual_steps(not from_noise, octaves),
+        octaves=octaves,
+        octave_scale=asked.octave_scale,
+        jitter=usual_jitter if asked.jitter is None else asked.jitter,
+        transforms=() if from_noise and (compare or asked.jitter is not None) else None,
+        ascent=asked.ascent,
+        rate=asked.rate,
+        schedule=asked.schedule,
+        compensation=asked.compensation,
+        seed=seed,
+    )
 
 
 def _repaired(model: Model, fix: str, seed: int) -> Model:
     """The network with a fix; where that has to be calibrated, at noise as strong as photographs are."""
-    from dataclasses import replace
-
     import torch
 
     from featvis.dream.parameterisations import natural_noise
@@ -206,22 +232,22 @@ def _repaired(model: Model, fix: str, seed: int) -> Model:
     return replace(model, module=module)
 
 
-def _single(model: Model, objective: str, start: Tensor | None, settings: dict[str, Any], animated: bool) -> Measured:
+def _single(model: Model, objective: str, start: Tensor | None, recipe: Recipe, animated: bool) -> Measured:
     from featvis.dream.comparison import timed_dream
 
-    steps = settings["steps"] * settings.get("octaves", 1)
-    every = -(-steps // GIF_FRAMES) if animated else 0
+    steps = (recipe.steps or 1) * recipe.octaves
+    recipe = replace(recipe, frames_every=-(-steps // GIF_FRAMES) if animated else 0)
     with _bar() as progress:
-        return timed_dream("dream", model, objective, start, progress=progress("dream"), frames_every=every, **settings)
+        return timed_dream("dream", model, objective, start, progress=progress("dream"), **vars(recipe))
 
 
 def _compared(
-    model: Model, objective: str, start: Tensor | None, repaired: tuple[str, Model], settings: dict[str, Any]
+    model: Model, objective: str, start: Tensor | None, repaired: tuple[str, Model], recipe: Recipe
 ) -> list[Measured]:
     from featvis.dream.comparison import compare_dreams
 
     with _bar() as progress:
-        return compare_dreams(model, objective, start, repaired, progress=progress, **settings)
+        return compare_dreams(model, objective, start, repaired, progress=progress, **vars(recipe))
 
 
 @contextlib.contextmanager
