@@ -8,7 +8,7 @@ import click
 
 from featvis.commands.audit import print_culprits
 from featvis.commands.options import Size, progress_bar
-from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from
+from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
 
@@ -44,21 +44,16 @@ GUESSES = (64, 32, 28, 128, 256)
 @click.option("--neutral", is_flag=True, help="Also let free pixels follow the gradient, and measure them.")
 def discriminator(
     spec: str,
-    weights: str | None,
-    real: tuple[str, ...],
-    latent: str,
-    category: int | None,
-    device: str,
-    out: str | None,
-    html_path: str | None,
-    tensorboard: str | None,
+    pair: PairAsked,
     generator: str | None,
     generator_weights: str | None,
     size: tuple[int, int] | None,
     limits: str | None,
+    score: str,
     samples: int,
+    batch_size: int,
+    culprits: bool,
     neutral: bool,
-    **options: Any,
 ) -> None:
     """Measure the checkerboard in the gradient of DISCRIMINATOR's logit, at real, generated and mixed pictures and at noise.
 
@@ -68,38 +63,37 @@ def discriminator(
     from featvis.errors import FeatvisError
     from featvis.gan import audit_discriminator, jpeg_notes, samples_of, sources_of
 
-    check_outputs(out, tensorboard, html_path, "discriminator")
-    seed = options["seed"]
+    pair.check_outputs("discriminator")
+    category, seed = pair.category, pair.seed
     notes: list[str] = []
     if generator_weights and not generator:
         raise FeatvisError("--generator-weights without a generator; give --generator path/file.py:factory, or dcgan")
     generated = None
     if generator:
-        maker, _ = network_of(generator, generator_weights, "generator", seed, device)
+        maker, _ = network_of(generator, generator_weights, "generator", seed, pair.device)
         maker_category = category if takes_class(maker) else None
-        generated = samples_of(maker, samples, latent, maker_category, seed)
+        generated = samples_of(maker, samples, pair.latent, maker_category, seed)
     pixels = _limits(limits, generated, spec, notes)
-    module, its_size = network_of(spec, weights, "discriminator", seed, device)
+    module, its_size = network_of(spec, pair.weights, "discriminator", seed, pair.device)
     if generator and not takes_class(module):
         category = None
     channels = _channels(module)
     shape = _shape(module, channels, size, its_size, generated, category, notes)
-    model = _model(module, spec, shape, pixels, weights)
-    real_pictures, paths = real_from(model, real, samples)
+    model = _model(module, spec, shape, pixels, pair.weights)
+    real_pictures, paths = real_from(model, pair.real, samples)
     notes += jpeg_notes(paths)
-    if not generator and not real:
+    if not generator and not pair.real:
         notes.append("no --generator and no --real pictures were given: noise alone says little of training")
     sources = sources_of(real_pictures, generated, shape, samples, pixels, seed)
     with progress_bar("discriminator", sum(map(len, sources.values()))) as progress:
-        result = audit_discriminator(
-            model, sources, Request(**options), category, pixels if neutral else None, progress
-        )
+        request = Request(score, seed=seed, batch_size=batch_size, culprits=culprits)
+        result = audit_discriminator(model, sources, request, category, pixels if neutral else None, progress)
     print_discriminator(result, spec, notes)
-    save_discriminator(result, spec, out, tensorboard, notes)
-    if html_path:
+    save_discriminator(result, spec, pair.out, pair.tensorboard, notes)
+    if pair.html_path:
         from featvis.report import write_discriminator
 
-        write_discriminator(html_path, result, notes, command_line(click.get_current_context()))
+        write_discriminator(pair.html_path, result, notes, command_line(click.get_current_context()))
 
 
 def takes_class(module: nn.Module) -> bool:
@@ -261,13 +255,13 @@ def _print_agreements(result: DiscriminatorAudit) -> None:
 
 
 def _print_neutral(neutral: NeutralAudit) -> None:
-    periods = sorted(neutral.change.high_passed.energy)
-    measured = {"before": neutral.before, "after": neutral.after, "what was added": neutral.change}
+    measured = neutral.high_passed
+    periods = sorted(measured["what was added"].energy)
     rows = [
         (
             name,
-            *(audit.high_passed.energy[period] for period in periods),
-            *(audit.high_passed.signed_comb.get(period) for period in periods),
+            *(audit.energy[period] for period in periods),
+            *(audit.signed_comb.get(period) for period in periods),
         )
         for name, audit in measured.items()
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featvis.commands.pairs import check_outputs, network_of, pair_options, real_from
+from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
 
@@ -25,15 +25,7 @@ if TYPE_CHECKING:
 @click.option("--period", type=click.IntRange(2), default=8, show_default=True, help="The longest period measured.")
 def generator(
     spec: str,
-    weights: str | None,
-    real: tuple[str, ...],
-    latent: str,
-    category: int | None,
-    seed: int,
-    device: str,
-    out: str | None,
-    html_path: str | None,
-    tensorboard: str | None,
+    pair: PairAsked,
     samples: int,
     period: int,
 ) -> None:
@@ -44,26 +36,26 @@ def generator(
     from featvis.gan import audit_generator, jpeg_notes, limits_of, samples_of
     from featvis.models.model import Model
 
-    check_outputs(out, tensorboard, html_path, "generator")
-    module, _ = network_of(spec, weights, "generator", seed, device)
+    pair.check_outputs("generator")
+    module, _ = network_of(spec, pair.weights, "generator", pair.seed, pair.device)
     real_pictures: Tensor | None = None
     paths: list[Any] = []
-    if real:
-        few = samples_of(module, 4, latent, category, seed)
+    if pair.real:
+        few = samples_of(module, 4, pair.latent, pair.category, pair.seed)
         low, high = limits_of(few)
         shape = (int(few.shape[1]), int(few.shape[2]), int(few.shape[3]))
         preprocessing = Model(module, spec, shape, (-low / (high - low),), (1 / (high - low),), resize=min(shape[1:]))
-        real_pictures, paths = real_from(preprocessing, real, samples)
-    result = audit_generator(module, samples, latent, category, real_pictures, period, seed, spec)
+        real_pictures, paths = real_from(preprocessing, pair.real, samples)
+    result = audit_generator(module, samples, pair.latent, pair.category, real_pictures, period, pair.seed, spec)
     notes = [*result.notes, *jpeg_notes(paths)]
     print_generator(result, spec)
     for note in notes:
         click.echo(f"note: {note}")
-    _save(result, spec, out, tensorboard, notes)
-    if html_path:
+    _save(result, spec, pair.out, pair.tensorboard, notes)
+    if pair.html_path:
         from featvis.report import write_generator
 
-        write_generator(html_path, result, jpeg_notes(paths), command_line(click.get_current_context()))
+        write_generator(pair.html_path, result, jpeg_notes(paths), command_line(click.get_current_context()))
 
 
 def print_generator(result: GeneratorAudit, spec: str) -> None:

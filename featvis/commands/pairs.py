@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from featvis.commands import choices
+from featvis.commands.asked import as_one
 from featvis.commands.options import check_writable
 
 if TYPE_CHECKING:
@@ -16,40 +17,51 @@ if TYPE_CHECKING:
     from featvis.models.model import Model
 
 
-def pair_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What the commands for discriminators and generators share."""
-    for option in reversed(
-        (
-            click.option("--weights", help="A .pth or .safetensors file; with `dcgan`, its shapes give the network."),
-            click.option("--real", multiple=True, type=click.Path(), help="Real pictures: files, folders, globs."),
-            click.option(
-                "--latent",
-                type=click.Choice(choices.LATENTS),
-                default="normal",
-                show_default=True,
-                help="How latent values are drawn; uniform is in [-1, 1].",
-            ),
-            click.option("--class", "category", type=click.IntRange(0), help="The class, for networks that take one."),
-            click.option("--seed", default=0, show_default=True, help="For every random draw."),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-            click.option("--out", type=click.Path(), help="Folder for the figure and the numbers as JSON."),
-            click.option("--html", "html_path", type=click.Path(), help="Write a page with pictures and numbers here."),
-            click.option("--tensorboard", type=click.Path(), help="Folder for TensorBoard: scalars and the figure."),
-        )
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class PairAsked:
+    """What the commands for discriminators and generators share; weights: of the network that is measured."""
+
+    weights: str | None
+    real: tuple[str, ...]
+    latent: str
+    category: int | None
+    seed: int
+    device: str
+    out: str | None
+    html_path: str | None
+    tensorboard: str | None
+
+    def check_outputs(self, name: str) -> None:
+        """Raises FeatvisError before the work where its results, files of this name, could not be written."""
+        from featvis.gan.board import check_tensorboard
+
+        check_writable(self.html_path)
+        if self.out:
+            check_writable(f"{self.out}/{name}.json", f"{self.out}/{name}.png")
+        if self.tensorboard:
+            check_tensorboard()
 
 
-def check_outputs(out: str | None, tensorboard: str | None, html_path: str | None, name: str) -> None:
-    """Raises FeatvisError before the work where its results could not be written."""
-    from featvis.gan.board import check_tensorboard
-
-    check_writable(html_path)
-    if out:
-        check_writable(f"{out}/{name}.json", f"{out}/{name}.png")
-    if tensorboard:
-        check_tensorboard()
+pair_options = as_one(
+    "pair",
+    PairAsked,
+    click.option("--weights", help="A .pth or .safetensors file; with `dcgan`, its shapes give the network."),
+    click.option("--real", multiple=True, type=click.Path(), help="Real pictures: files, folders, globs."),
+    click.option(
+        "--latent",
+        type=click.Choice(choices.LATENTS),
+        default="normal",
+        show_default=True,
+        help="How latent values are drawn; uniform is in [-1, 1].",
+    ),
+    click.option("--class", "category", type=click.IntRange(0), help="The class, for networks that take one."),
+    click.option("--seed", default=0, show_default=True, help="For every random draw."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+    click.option("--out", type=click.Path(), help="Folder for the figure and the numbers as JSON."),
+    click.option("--html", "html_path", type=click.Path(), help="Write a page with pictures and numbers here."),
+    click.option("--tensorboard", type=click.Path(), help="Folder for TensorBoard: scalars and the figure."),
+)
+"""What the commands for discriminators and generators share, as `pair`."""
 
 
 def network_of(spec: str, weights: str | None, kind: str, seed: int, device: str) -> tuple[nn.Module, int | None]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from featvis.audit.batches import Stack
+from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.gan.networks import outputs_of
@@ -65,6 +66,12 @@ class NeutralAudit:
     steps: int
     rate: float
     example: Tensor = field(repr=False, compare=False)
+
+    @property
+    def high_passed(self) -> dict[str, Audit]:
+        """The fine detail of the pixels before and after, and of what was added, by these words."""
+        measured = {"before": self.before, "after": self.after, "what was added": self.change}
+        return {name: audit.high_passed for name, audit in measured.items()}
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

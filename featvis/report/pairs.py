@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from featvis.audit.record import Audit
 from featvis.files import document_text, write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
 from featvis.measure.spectra import white_flatness
@@ -68,7 +67,7 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
             (name, layer.layer): layer.energy for name, found in result.sources.items() for layer in found.resolutions
         },
         agreed=sorted({period for found in result.agreements.values() for period in found}),
-        free=None if result.neutral is None else Grid.of(_free(result.neutral)),
+        free=None if result.neutral is None else Grid.of(result.neutral.high_passed),
     )
 
 
@@ -97,11 +96,6 @@ def _example_views(result: DiscriminatorAudit) -> list[PictureView]:
     return views
 
 
-def _free(neutral: NeutralAudit) -> dict[str, Audit]:
-    found = {"before": neutral.before, "after": neutral.after, "what was added": neutral.change}
-    return {name: audit.high_passed for name, audit in found.items()}
-
-
 def _source_numbers(result: DiscriminatorAudit) -> Iterator[tuple[str, list[Number]]]:
     for name, source in result.sources.items():
         numbers = [Number("logit", *source.output), *audit_numbers(source.audit)]
@@ -121,7 +115,7 @@ def _source_numbers(result: DiscriminatorAudit) -> Iterator[tuple[str, list[Numb
 
 
 def _neutral_numbers(neutral: NeutralAudit | None) -> Iterator[tuple[str, Iterator[Number]]]:
-    for name, audit in (_free(neutral) if neutral is not None else {}).items():
+    for name, audit in (neutral.high_passed if neutral is not None else {}).items():
         yield f"free pixels, {name}", audit_numbers(audit)
 
 
