@@ -6,6 +6,7 @@ from helpers.bestiary import BESTIARY, built, energy_maps, plain_energy
 from helpers.energies import comb, white
 
 from featvis.measure.lines import RESOLUTION, find_combs, whole_period
+from featvis.measure.planes import FEWEST_MAPS
 
 LEAST = 0.01
 """The least E whose period must be found with 32 pictures."""
@@ -13,8 +14,13 @@ LEAST = 0.01
 
 @pytest.mark.parametrize("name", BESTIARY)
 def test_each_network_shows_its_period(name):
+    """With 32 pictures; where a quarter of them is enough, no more are asked for."""
     beast = BESTIARY[name]
-    maps = energy_maps(built(beast), beast.shape)
+    network = built(beast)
+    few = [comb.period for comb in find_combs(energy_maps(network, beast.shape, pictures=FEWEST_MAPS))]
+    if beast.period not in (None, (1, 1)) and beast.period in few:
+        return
+    maps = energy_maps(network, beast.shape)
     found = [comb.period for comb in find_combs(maps)]
     if beast.period is None:
         assert found == [None], "it drifts"
