@@ -13,11 +13,11 @@ demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # The tests of the rooms that compute, read and write: no browser, no figure, no study.
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto $(QUICK)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(QUICK)
 
 # Demo and tests under every Python that is here, each in an environment of its own below build/.
 versions:

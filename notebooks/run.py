@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
@@ -25,13 +26,39 @@ TIMEOUT = 300
 """Seconds for one cell."""
 
 
-def executed(path: Path) -> NotebookNode:
-    """The notebook with the outputs of a run from start to end; raises CellExecutionError where a cell fails."""
+def executed(path: Path, kernel: KernelManager | None = None) -> NotebookNode:
+    """The notebook with the outputs of a run from start to end; raises CellExecutionError where a cell fails.
+
+    kernel: one that goes on with the next notebook, emptied after each, where modules need not be imported again; else a fresh one.
+    """
     # One thread gives the same sums on every machine that has the same instructions.
     os.environ["OMP_NUM_THREADS"] = "1"
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": FOLDER}}).execute()
+    place = {"metadata": {"path": FOLDER}}
+    client = NotebookClient(notebook, kernel, timeout=TIMEOUT, kernel_name="python3", resources=place)
+    try:
+        client.execute()
+    finally:
+        if kernel is not None:
+            _empty(kernel)
     return without_traces(notebook)
+
+
+EMPTY = """
+import matplotlib.pyplot
+matplotlib.pyplot.close("all")
+matplotlib.rcdefaults()
+get_ipython().reset()
+"""
+"""Takes away a notebook's names and figures, and counts its cells from 1 again."""
+
+
+def _empty(kernel: KernelManager) -> None:
+    client = kernel.blocking_client()
+    client.start_channels()
+    client.wait_for_ready(TIMEOUT)
+    client.execute(EMPTY, silent=True, reply=True, timeout=TIMEOUT)
+    client.stop_channels()
 
 
 def without_traces(notebook: NotebookNode) -> NotebookNode:

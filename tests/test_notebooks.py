@@ -7,6 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
+from nbclient.exceptions import CellExecutionError
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -48,9 +50,17 @@ def test_there_is_one_for_each_figure():
     assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(1, 10)]
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One for all notebooks, emptied after each: most of a short one's time is the import of torch."""
+    manager = KernelManager(kernel_name="python3")
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 @each_notebook
-def test_it_runs_from_start_to_end(path):
-    notebook = runner().executed(path)
+def test_it_runs_from_start_to_end(path, kernel):
+    notebook = runner().executed(path, kernel)
     assert faults(notebook) == []
 
 
@@ -92,3 +102,12 @@ def test_a_claim_that_fails_fails_the_notebook(tmp_path):
     path.write_text(nbformat.writes(notebook_of("assert 1 + 1 == 3, 'one and one'")), encoding="utf-8")
     with pytest.raises(Exception, match="one and one"):
         runner().executed(path)
+
+
+def test_a_notebook_finds_nothing_of_another(tmp_path, kernel):
+    path = tmp_path / "first.ipynb"
+    path.write_text(nbformat.writes(notebook_of("given = 1")), encoding="utf-8")
+    assert faults(runner().executed(path, kernel)) == []
+    path.write_text(nbformat.writes(notebook_of("given")), encoding="utf-8")
+    with pytest.raises(CellExecutionError, match="name 'given' is not defined"):
+        runner().executed(path, kernel)
