@@ -77,7 +77,7 @@ def test_planted_culprits_are_found(pictures: list[Path]) -> None:
     for seed in range(50):
         network, name = planted(seed)
         model = Model(network, "planted", (3, 64, 64), mean=(0.5,), std=(0.25,))
-        culprits, _ = find_culprits(model, pictures, audit_pictures(model, pictures, Request("seeds")))
+        culprits = audit_pictures(model, pictures, Request("seeds", culprits=True)).culprits
         assert len(culprits) >= 3
         found += culprits[0].layer == name
     assert found >= 48, f"found {found} of 50"
@@ -193,9 +193,8 @@ def test_evening_makes_every_channel_even_and_keeps_the_energy(empty: bool) -> N
 def test_the_first_layer_of_mobilenet_evened_by_hand_leaves_the_same() -> None:
     model = load_model("mobilenet_v2", str(SHARED / "weights/mobilenet_v2_imagenet.pth"), mean=[0.5], std=[0.5])
     paths = find_pictures([SHARED / "images/imagenet"])[:12]
-    measured = audit_pictures(model, paths)
-    culprits, _ = find_culprits(model, paths, measured)
-    first = next(culprit for culprit in culprits if culprit.layer == "features.0.0")
+    measured = audit_pictures(model, paths, Request(culprits=True))
+    first = next(culprit for culprit in measured.culprits if culprit.layer == "features.0.0")
     images = model.normalise(torch.stack([model.load(path)[1] for path in paths]))
     gradients = plain_gradient(model.module, images)
     # The first layer's input is the picture, so its backward pass is made even where it reaches the pixels.

@@ -120,7 +120,10 @@ def _rank(rank: int, folder: str) -> None:
 
 
 def test_two_processes_give_what_one_gives(tmp_path) -> None:
-    multiprocessing.spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    # Both processes are forked from one that has imported what they need.
+    start_from = multiprocessing.get_context("forkserver")
+    start_from.set_forkserver_preload(["featvis.measure.metric"])
+    multiprocessing.start_processes(_rank, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     alone = checkerboard_energy(noise(21, 3, 16, 16), 4)
     for rank in range(2):
         assert_same(torch.load(tmp_path / f"rank{rank}.pt", weights_only=False), alone)
