@@ -154,17 +154,17 @@ def interrupted(folder, *arguments, number=signal.SIGINT):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, number):
-    save_pictures(tmp_path / "pictures", 300)
+    save_pictures(tmp_path / "pictures", 120)
     audit = ("audit", ZOO, tmp_path / "pictures", "--batch-size", "1", "--json", tmp_path / "audit.json")
     keep = ("--state", tmp_path / "state", "--save-every", "1")
     code, out, said = interrupted(tmp_path / "state", *audit, *keep, number=number)
     assert (code, out) == (2, "")
     assert len(said) == 1
     assert re.fullmatch(
-        r"featvis: stopped after \d+ of 300 pictures; they are kept in '.*state': go on with --resume", said[0]
+        r"featvis: stopped after \d+ of 120 pictures; they are kept in '.*state': go on with --resume", said[0]
     )
     assert {name for name in files_below(tmp_path) if not name.startswith("pictures/")} == {"state/part-0.safetensors"}
-    assert "300 pictures" in printed(*audit, *keep, "--resume")
+    assert "120 pictures" in printed(*audit, *keep, "--resume")
 
 
 texts = st.text(max_size=30) | st.text(alphabet="0123456789,x@+-:.*/kdsp ", max_size=30)
