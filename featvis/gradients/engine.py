@@ -29,7 +29,8 @@ class GradientEngine:
     The network that is handed in stays as it is, in every respect. On the first batch a frozen twin in eval mode is prepared: batch
     norms folded into their convolutions, channels last, the forward pass stopping at the score's layer. `prepared` says
     whether that gives the same gradient to 1e-4, relative; otherwise, and where that form ever raises anything, the plain twin is used
-    and `notes` say so.
+    and `notes` say so. A network whose parameters or buffers have changed since is prepared anew, and one in float16 is computed in
+    float32, as float16 loses small gradients.
 
     Raises FeatvisError for a score that the network does not have, an input that it refuses, and a network that mixes the pictures of
     a batch, such as batch norm without running statistics: one picture alone must give the same gradient as in its batch.
@@ -47,6 +48,8 @@ class GradientEngine:
         self.score = Score.parse(score, self.module, labels)
         self.seed, self.prepare = seed, prepare
         self._network: Prepared | None = None
+        self._state: list[tuple[int, int, int]] = []
+        self._doubles = False
         self._observed: list[tuple[Callable[[Tensor], None], Tensor]] = []
 
     @property
@@ -79,7 +82,7 @@ class GradientEngine:
         gradient = self._ready.use(attempt)
         # Only now, as a form that fails has shown a part of its gradients before.
         for function, seen in self._observed:
-            function(seen)
+            function(seen[: len(seen) // 2] if self._doubles and len(images) == 1 else seen)
         self._observed.clear()
         return gradient
 
@@ -160,22 +163,34 @@ class GradientEngine:
             )
         parameter = next(self.module.parameters(), None)
         if parameter is not None:
-            images = images.to(parameter.device, parameter.dtype)
+            images = images.to(parameter.device, _precision(parameter))
         images = images.detach()
-        if self._network is None:
+        state = _state(self.module)
+        if self._network is None or state != self._state:
             self._start(images, draws)
+            self._state = state
         return images
 
     def _start(self, images: Tensor, draws: Draws) -> None:
         one, of_one = images[:1], draws.one(0)
-        network = Prepared(self.module, [self._layer], one)
+        parameter = next(self.module.parameters(), one)
+        half = parameter.dtype == torch.float16
+        network = Prepared(self.module, [self._layer], one, _precision(parameter) if half else None)
         # Raises where the network cannot be traced: nothing is measured without its total stride.
         _ = network.total_stride
+        self._doubles = False
         alone, chosen = self._passed(network.plain, one, None, of_one)
+        # The reference is a batch of two: torch's batch norm in eval mode is wrong at one, for some layouts of its gradient.
+        try:
+            self._doubles = True
+            reference, _ = self._passed(network.plain, one, chosen, of_one)
+        except FeatvisError:
+            reference = alone
+        self._doubles = difference(alone, reference) >= SAME
         if self.prepare:
-            network.prepare(lambda run: [self._passed(run, one, chosen, of_one)[0]], [alone])
+            network.prepare(lambda run: [self._passed(run, one, chosen, of_one)[0]], [reference])
         if len(images) > 1:
-            self._check_coupling(network, images[:2], alone, draws)
+            self._check_coupling(network, images[:2], reference, draws)
         self._network = network
 
     def _check_coupling(self, network: Prepared, images: Tensor, alone: Tensor, draws: Draws) -> None:
@@ -200,18 +215,46 @@ class GradientEngine:
 
     def _passed(self, run: Run, images: Tensor, chosen: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
         """The gradient of one form of the network, and the classes that the score took."""
+        if self._doubles and len(images) == 1:
+            twice = Draws(self.seed, [*draws.indices, *draws.indices])
+            both = None if chosen is None else chosen.expand(2, -1)
+            gradient, chosen = self._taken(run, torch.cat([images, images]), both, twice)
+            return gradient[:1], None if chosen is None else chosen[:1]
+        return self._taken(run, images, chosen, draws)
+
+    def _taken(self, run: Run, images: Tensor, chosen: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor | None]:
         pixels = images.detach().requires_grad_()
         with torch.enable_grad():
-            values, chosen = self.score.values(run(pixels)[self._layer], chosen, draws)
+            output = run(pixels)[self._layer]
+            if output.is_complex():
+                raise FeatvisError(
+                    f"the score {self.score.text!r} is complex; wrap the network to return real numbers, such as magnitudes"
+                )
+            values, chosen = self.score.values(output, chosen, draws)
             if not values.requires_grad:
                 raise FeatvisError(
                     f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"
                 )
             with refusals(images):
                 (gradient,) = torch.autograd.grad(values.sum(), pixels, allow_unused=True)
+        if gradient is not None and gradient.is_complex():
+            raise FeatvisError(
+                "the network takes complex numbers, so that its gradient is complex; wrap it to take real pixels and return real scores"
+            )
         if gradient is None:
             raise FeatvisError(f"the score {self.score.text!r} does not depend on the pixels")
         return gradient, chosen
+
+
+def _precision(parameter: Tensor) -> torch.dtype:
+    """What a network's gradient is computed in: float32 where its numbers are float16, which loses small gradients."""
+    return torch.float32 if parameter.dtype == torch.float16 else parameter.dtype
+
+
+def _state(module: nn.Module) -> list[tuple[int, int, int]]:
+    """What changes where a parameter or buffer is written to or replaced."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return [(id(one), one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
 
 
 def input_gradient(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -330,3 +331,62 @@ def test_a_layer_off_the_path_and_a_score_without_gradient_are_refused() -> None
         input_gradient(network, images(), "unused:0")
     with pytest.raises(FeatvisError, match="depend on the pixels"):
         input_gradient(Wrapped(lambda logits: logits.argmax(1, keepdim=True).double()).eval(), images())
+
+
+class WrongAlone(nn.Module):
+    """Its backward pass is wrong where a picture is alone, as torch's batch norm is for some layouts of its gradient."""
+
+    class Faulty(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, features: Tensor) -> Tensor:
+            return features.clone()
+
+        @staticmethod
+        def backward(context: Any, gradient: Tensor) -> Tensor:
+            return gradient * torch.arange(gradient.shape[-1]) if len(gradient) == 1 else gradient
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = strided()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.body(self.Faulty.apply(pixels))
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+@pytest.mark.parametrize("score", ["top", "1", "seeds"])
+def test_a_picture_alone_has_the_gradient_it_has_in_a_batch(prepare: bool, score: str) -> None:
+    network, batch = WrongAlone().eval(), images()
+    expected = GradientEngine(network.body, score, prepare=False)(batch)
+    engine = GradientEngine(network, score, prepare=prepare)
+    for given in (batch[:1], batch, batch[:1]):
+        assert torch.allclose(engine(given), expected[: len(given)], rtol=1e-10, atol=1e-14)
+    assert engine.notes == []
+
+
+def test_a_network_that_was_trained_on_or_whose_weight_was_replaced_is_prepared_anew() -> None:
+    network, batch = strided(), images()
+    engine = GradientEngine(network)
+    before = engine(batch)
+    with torch.no_grad():
+        network[0].weight.mul_(-0.5)
+    written = engine(batch)
+    assert not torch.allclose(written, before)
+    assert torch.allclose(written, plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+    network[0].weight = nn.Parameter(torch.randn_like(network[0].weight))
+    assert torch.allclose(engine(batch), plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+
+
+def test_a_network_in_float16_is_computed_in_float32() -> None:
+    network, batch = strided().half(), images()
+    with torch.no_grad():
+        network[-1].weight.mul_(1e-3)
+    expected = plain_gradient(copy.deepcopy(network).float(), batch.float())
+    assert torch.allclose(GradientEngine(network)(batch), expected, rtol=1e-4, atol=1e-10)
+    assert network[0].weight.dtype == torch.float16
+
+
+def test_complex_numbers_are_refused_in_one_line() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, dtype=torch.complex64))
+    with pytest.raises(FeatvisError, match="is complex; wrap the network"):
+        input_gradient(network, images(2, size=3))
