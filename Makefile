@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 QUICK := $(addprefix tests/,measure tracing data models repair predict gradients test_compat.py test_files.py test_public.py)
 
-.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census generators style fixes backward-fixes dream-jitter duel clean
+.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census found-periods generators style fixes backward-fixes dream-jitter duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -92,6 +92,10 @@ studies: $(INSTALLED)
 # Predicted beside measured checkerboard of every torchvision classifier, with random weights; resumes where it stopped.
 census: $(INSTALLED)
 	$(BIN)/python experiments/census.py
+
+# How often a period is found where there is one, and where there is none.
+found-periods: $(INSTALLED)
+	$(BIN)/python experiments/found_periods.py $(DATA)/images/imagenet
 
 # Studies; each writes its results, a figure and nothing else. The ones that need third-party weights take them from $(DATA).
 generators: $(INSTALLED)
