@@ -26,6 +26,7 @@ from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
+from featvis.measure.periods import measurable
 from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.repair.surgery import FIXES, operate
@@ -141,8 +142,9 @@ def compare_variants(
                 found += measured(run.engine, [batch], partial(run.attribution, chosen=chosen))
         if kept is None:
             kept = batch, chosen
-            total_stride = math.lcm(*(run.engine.total_stride for run in runs))
-            metrics = [EnergySums(total_stride) for _ in runs]
+            size = runs[0].variant.model.input_size[1:]
+            total_stride = measurable(math.lcm(*(run.engine.total_stride for run in runs)), min(size))
+            metrics = [EnergySums(total_stride, size=size) for _ in runs]
         for run, metric, its in zip(runs, metrics, found, strict=True):
             metric.update(its.gradients, its.numbers)
             watching.seen(run.name, its, total_stride)
@@ -218,7 +220,7 @@ class _Run:
             name=self.name,
             kind=variant.kind,
             changed=variant.changed,
-            audit=Audit.traced_by(self.engine, metric.compute(), notes=self.engine.notes, settings=settings),
+            audit=Audit.traced_by(self.engine, metric.compute(find=True), notes=self.engine.notes, settings=settings),
             difference=metric.difference(first),
             drift=self.drift.drift(),
             accuracy=self.drift.accuracy.estimate(),

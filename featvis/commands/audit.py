@@ -178,6 +178,7 @@ def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], 
 
 def print_audit(result: Audit, name: str) -> None:
     """The verdict, the table by period, and what stands beside it."""
+    from featvis.measure.finding import counted
     from featvis.measure.spectra import white_flatness
 
     click.echo(result.finding.sentence())
@@ -192,7 +193,7 @@ def print_audit(result: Audit, name: str) -> None:
                 "" if control else result.signed_comb.get(period),
             )
         )
-    title = f"{name}: {result.pictures} pictures, errors from {result.replicates}"
+    title = f"{name}: {counted(result.pictures)}, errors from {result.replicates}"
     print_table(title, ("period", "energy E", "of exactly this period", "signed comb S"), rows)
     click.echo(f"high-frequency share    {result.high_frequency_share}  (white noise 0.75)")
     white = white_flatness(len(result.profile), len(result.profile[0]))

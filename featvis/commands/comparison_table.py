@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 def print_comparison(result: Comparison) -> None:
     """A verdict, the table in blocks, a row for each variant, and notes."""
+    from featvis.measure.finding import counted
+
     periods = list(result.rows[0].audit.energy)
     first = result.rows[0]
     click.echo(result.verdict())
-    title = f"{result.settings.get('model')}: {result.pictures} pictures, errors from {first.audit.replicates}; {score_words(result)}"
+    title = f"{result.settings.get('model')}: {counted(result.pictures)}, errors from {first.audit.replicates}; {score_words(result)}"
     energies = [
         (row.name, *(row.audit.energy.get(period) for period in periods), worst_control(row)) for row in result.rows
     ]

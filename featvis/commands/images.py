@@ -25,6 +25,7 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     from featvis.data.pictures import find_pictures
     from featvis.files import write_document
     from featvis.gan import audit_picture_files, fine_detail
+    from featvis.measure.finding import counted
 
     check_writable(json_path)
     paths = find_pictures(pictures)[:limit]
@@ -32,7 +33,7 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     if json_path:
         write_document(json_path, {"schema": "featvis.images/1", **result.content()})
     click.echo(f"Fine detail of the pictures: {result.finding.sentence()}")
-    print_pictures({"files": result}, f"{result.pictures} pictures, errors from {result.raw.replicates}")
+    print_pictures({"files": result}, f"{counted(result.pictures)}, errors from {result.raw.replicates}")
     click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
     for note in result.raw.notes:
         click.echo(f"note: {note}")

@@ -112,7 +112,7 @@ def test_seeds_and_limits(place):
 
 
 def test_one_picture_says_that_its_errors_come_from_tiles(place):
-    assert "1 pictures, errors from tiles" in printed("audit", ZOO, "photos/0.png", "--size", "64")
+    assert "1 picture, errors from tiles" in printed("audit", ZOO, "photos/0.png", "--size", "64")
 
 
 def test_skipped_pictures_are_counted(place):
