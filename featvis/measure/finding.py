@@ -209,8 +209,9 @@ class Finding:
     def blame(self) -> str:
         """The layers that make most of it, as the end of a sentence; empty where there is none or they were not asked for."""
         if self.layers:
-            share = percent(sum(share for _, share in self.layers))
-            return f", {share} from {listed([name for name, _ in self.layers])}"
+            share = sum(share for _, share in self.layers)
+            # Each is evened alone: what two of them make together counts for both.
+            return f", {'all of it' if share > 1 else percent(share)} from {listed([name for name, _ in self.layers])}"
         if not self.repeats:
             return ""
         if not self.needs:

@@ -44,6 +44,10 @@ def test_a_period_must_stand_above_three_errors(exact: dict[int, tuple[float, fl
             {"culprits": (culprit("a", 0.95), culprit("b", -0.2))},
             "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), 95 % from a.",
         ),
+        (
+            {"culprits": (culprit("a", 0.6), culprit("b", 0.5))},
+            "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), all of it from a and b.",
+        ),
         ({"culprits": (culprit("b", -0.2),)}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close)."),
         (
             {
