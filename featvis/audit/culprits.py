@@ -46,7 +46,7 @@ def find_culprits(
     over its stride where whole phases are empty. progress is called with the pictures done, twice through them.
     `audit_pictures` with Request(culprits=True) finds them beside the audit, from one reading of the files.
 
-    Raises FeatvisError where the baseline is of another method or compensation, or does not record its score.
+    Raises FeatvisError where the baseline is no Audit, or of another method or compensation, or does not record its score.
 
     >>> from featvis.models.zoo import PHOTOGRAPH
     >>> model = featvis.load_model("zoo:twin-shortcut-1x1")
@@ -54,6 +54,10 @@ def find_culprits(
     >>> culprits[0].layer, culprits[0].kernel, culprits[0].stride
     ('stem.shortcut.0', (1, 1), (2, 2))
     """
+    if not isinstance(baseline, Audit):
+        raise FeatvisError(
+            f"a baseline of type {type(baseline).__name__}; expected an Audit: what audit_pictures returns, or a row's `.audit`"
+        )
     # A request for culprits is one of the plain gradient.
     request = replace(request or Request.recorded(baseline.settings), culprits=True)
     batches: Iterable[Batch]

@@ -29,6 +29,7 @@ from featvis.measure.replicates import mean_of, moments
 from featvis.measure.standing_out import Surroundings, Verdict
 from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
+from featvis.tracing.refusals import check_traceable
 
 SCHEMA = "featvis.discriminator/1"
 
@@ -161,7 +162,7 @@ def audit_discriminator(
     pictures done. The discriminator stays as it is.
 
     A sigmoid at the end is left out. A discriminator that mixes the pictures of a batch is given them one by one, and the notes say so.
-    Raises FeatvisError for another attribution, where outputs hold NaN, and where GradientEngine does.
+    Raises FeatvisError for another attribution, for what are no pictures, where outputs hold NaN, and where GradientEngine does.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 64, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(64 * 256, 1))
     >>> found = featvis.audit_discriminator(network, {"noise": torch.randn(8, 3, 32, 32)})
@@ -170,7 +171,14 @@ def audit_discriminator(
     """
     if request.attribution != PLAIN:
         raise FeatvisError(f"a discriminator is measured in its plain gradient; leave {request.attribution} out")
+    for name, pictures in sources.items():
+        if pictures.ndim != 4:
+            raise FeatvisError(
+                f"{name} pictures of shape {tuple(pictures.shape)}; expected (N, C, H, W); "
+                "for signals give what input_gradient returns to checkerboard_energy"
+            )
     model = discriminator if isinstance(discriminator, Model) else Model(discriminator, type(discriminator).__name__)
+    check_traceable(model.module)
     first = next(iter(sources.values()))
     model = replace(model, input_size=(int(first.shape[1]), int(first.shape[2]), int(first.shape[3])), labels=None)
     with_sigmoid = conditioned(model.module, category)

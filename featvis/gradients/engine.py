@@ -165,6 +165,10 @@ class GradientEngine:
         if parameter is not None:
             images = images.to(parameter.device, _precision(parameter))
         images = images.detach()
+        if images.is_inference():
+            # Such tensors take part in no gradient; a copy does.
+            with torch.inference_mode(False):
+                images = images.clone()
         state = _state(self.module)
         if self._network is None or state != self._state:
             self._start(images, draws)

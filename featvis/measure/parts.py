@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from featvis.errors import FeatvisError
@@ -16,6 +17,17 @@ TILES = 5
 def phases_of(period: int, dims: int) -> tuple[int, int]:
     """Rows and columns of a period's phases; signals have one row."""
     return (period, period) if dims == 2 else (1, period)
+
+
+def real_gradients(gradients: Tensor) -> Tensor:
+    """The gradients, laid out densely. Raises FeatvisError for what is no tensor of real numbers."""
+    if not isinstance(gradients, Tensor):
+        raise FeatvisError(
+            f"gradients of type {type(gradients).__name__}; expected a tensor: give torch.as_tensor(gradients)"
+        )
+    if gradients.dtype == torch.bool or gradients.is_complex():
+        raise FeatvisError(f"gradients of {gradients.dtype}; expected real numbers, such as torch.float32")
+    return gradients if gradients.layout == torch.strided else gradients.to_dense()
 
 
 def measured_part(gradients: Tensor, total_stride: int, dims: int) -> Tensor:

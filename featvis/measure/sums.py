@@ -16,7 +16,7 @@ from torch import Tensor
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
 from featvis.measure.maps import Found, MeanMaps
-from featvis.measure.parts import TILES, measured_part, phases_of, tiles_of, unexplained
+from featvis.measure.parts import TILES, measured_part, phases_of, real_gradients, tiles_of, unexplained
 from featvis.measure.periods import control_periods, exact_periods, periods_of
 from featvis.measure.phases import fold
 from featvis.measure.replicates import FEWEST_REPLICATES, mean_of, moments, squared_mean, squared_mean_difference
@@ -233,9 +233,10 @@ class EnergySums:
 
         gradients: (B, C, H, W), or (B, C, L) where dims is 1, each axis at least one total stride. indices: (B,), the pictures' numbers in
         the whole set: they choose the jackknife's groups, so that standard errors too are the same in any order and over any
-        processes; counted on by default. Raises FeatvisError for gradients with NaN, infinity or nothing but zeros, and adds none then.
+        processes; counted on by default. Raises FeatvisError for gradients with NaN, infinity or nothing but zeros, and for what is no
+        tensor of real numbers, and adds none then.
         """
-        given = gradients.detach().to(self.mean_gradient.device)
+        given = real_gradients(gradients).detach().to(self.mean_gradient.device)
         gradients = measured_part(given, self.total_stride, self.dims)
         indices = range(self.pictures, self.pictures + len(gradients)) if indices is None else indices
         groups = torch.tensor([int(index) % GROUPS for index in indices], device=gradients.device)
@@ -345,6 +346,7 @@ def checkerboard_energy(gradients: Tensor, total_stride: int) -> Energies:
     >>> round(checkerboard_energy(comb.expand(8, 1, 16, 16), 2).energy[2].value, 4)
     0.2346
     """
+    gradients = real_gradients(gradients)
     sums = EnergySums(total_stride, gradients.ndim - 2, gradients.shape[2:])
     sums.update(gradients)
     return sums.compute(find=True)

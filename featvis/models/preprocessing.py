@@ -15,21 +15,23 @@ from featvis.models.model import Model
 class Preprocessing:
     """Choices about a network's input; None leaves what is usual.
 
-    mean, std: one value, or one for each channel, for pixels in [0, 1]. size: (H, W). channels: how many the input has.
+    mean, std: one value, or one for each channel, for pixels in [0, 1]. size: (H, W), or one number for both. channels: how many the
+    input has.
     """
 
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
-    size: tuple[int, int] | None = None
+    size: int | tuple[int, int] | None = None
     channels: int | None = None
 
     def of(self, model: Model) -> Model:
         """The model with this preprocessing. Raises FeatvisError for values that fit no input."""
         if self.size is not None:
             # The margin around the crop stays in proportion, as with torchvision's own recipes.
+            size = (self.size, self.size) if isinstance(self.size, int) else self.size
             shorter = min(model.input_size[1:])
-            resize = None if model.resize is None else round(model.resize * min(self.size) / shorter)
-            model = replace(model, input_size=(model.input_size[0], *self.size), resize=resize or min(self.size))
+            resize = None if model.resize is None else round(model.resize * min(size) / shorter)
+            model = replace(model, input_size=(model.input_size[0], *size), resize=resize or min(size))
         if self.channels is not None:
             model = replace(model, input_size=(self.channels, *model.input_size[1:]))
         model = replace(model, mean=tuple(self.mean or model.mean), std=tuple(self.std or model.std))

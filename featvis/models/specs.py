@@ -29,6 +29,7 @@ from featvis.models.factories import network_from
 from featvis.models.model import Model
 from featvis.models.preprocessing import Preprocessing
 from featvis.models.zoo import ZOO, card_named
+from featvis.tracing.refusals import check_traceable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -47,7 +48,7 @@ def load_model(
     `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
     seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. kind: what a network of the
     zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. preprocessing: the fields of
-    Preprocessing, mean, std, size (H, W) and channels, where they are not the network's own. Raises FeatvisError for whatever of this is
+    Preprocessing, mean, std, size and channels, where they are not the network's own. Raises FeatvisError for whatever of this is
     wrong, with how to mend it.
 
     >>> model = featvis.load_model("zoo:cifar-k3s2")
@@ -69,6 +70,7 @@ def load_model(
         model = _from_torchvision(spec, weights, seed)
 
     model = wanted.of(model)
+    check_traceable(model.module)
     check_finite(model.module, repr(weights) if _is_file(weights) else spec)
     model.module.to(target)
     for part in model.module.modules():

@@ -30,6 +30,7 @@ from featvis.tracing.steps import (
     Step,
     as_complex,
     as_real,
+    converted,
     copied,
     first,
     moved,
@@ -145,6 +146,7 @@ _INTERPOLATIONS = tuple(
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_MOVES, moved),
     **dict.fromkeys(_COPIES, moved),
+    "_to_copy": converted,
     **dict.fromkeys(_VIEWS, viewed),
     **dict.fromkeys(_LAYOUTS, relaid),
     **dict.fromkeys(_PADDING, padded),

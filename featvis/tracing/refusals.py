@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
 
@@ -23,3 +24,17 @@ class refusals:  # noqa: N801, reads as a phrase: `with refusals(images)`
             raise FeatvisError(
                 f"the network refuses an input of shape {self.shape}: {name}{said}; check --channels and --size"
             ) from error
+
+
+def check_traceable(module: nn.Module) -> None:
+    """Raises FeatvisError for a network whose operations cannot be watched, or whose weights are not there."""
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            what = f"the layer {name!r}" if name else "the network"
+            raise FeatvisError(
+                f"{what} is TorchScript, whose layers cannot be watched; give the nn.Module that it was made from"
+            )
+    if any(one.is_meta for one in (*module.parameters(), *module.buffers())):
+        raise FeatvisError(
+            "the network is on the meta device and has no weights; give it some: network.to_empty(device='cpu'), then load_state_dict"
+        )

@@ -84,6 +84,11 @@ def moved(step: Step) -> list[Places]:
     return _done_to_coordinates(step, step.function, step.arguments, step.keywords)
 
 
+def converted(step: Step) -> list[Places]:
+    """A copy in another precision lies where it was; coordinates keep their own precision."""
+    return _done_to_coordinates(step, step.function, step.arguments, {**step.keywords, "dtype": None})
+
+
 def relaid(step: Step) -> list[Places]:
     """Dimensions in another order, or more or fewer of size 1, perhaps in place."""
     function = getattr(torch, step.name)

@@ -20,7 +20,7 @@ from featvis.tracing.following import follow, rearranges
 from featvis.tracing.grids import Grid
 from featvis.tracing.networks import copy_module, output_tensor
 from featvis.tracing.places import Place
-from featvis.tracing.refusals import refusals
+from featvis.tracing.refusals import check_traceable, refusals
 from featvis.tracing.steps import Lost, Places, Step
 from featvis.tracing.traced import TracedPeriods
 from featvis.tracing.watching import Watcher
@@ -242,8 +242,10 @@ def _put(place: Place, where: Tensor, view: Tensor, base: Tensor) -> Place:
 def trace(module: nn.Module, example: Tensor) -> Trace:
     """Run a copy of the network once, without gradients, and record what happens to the input.
 
-    example: (B, C, H, W) or (B, C, L). Raises FeatvisError where the network refuses the input, with its own words.
+    example: (B, C, H, W) or (B, C, L). Raises FeatvisError for TorchScript, for weights on the meta device, and where the network
+    refuses the input, with its own words.
     """
+    check_traceable(module)
     twin = copy_module(module)
     # A copy, as the first layer may work in place; laid out plainly, as its layout would go on to all layers.
     example = example.detach().clone(memory_format=torch.contiguous_format)

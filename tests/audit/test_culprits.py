@@ -204,3 +204,10 @@ def test_the_first_layer_of_mobilenet_evened_by_hand_leaves_the_same() -> None:
     for period, estimate in by_hand.items():
         assert first.left[period].value == pytest.approx(estimate.value, rel=0.02, abs=1e-4)
     assert abs(by_hand[2].value) < measured.energy[2].value / 5
+
+
+def test_a_baseline_is_an_audit() -> None:
+    model = load_model("zoo:cifar-k3s2")
+    energies = checkerboard_energy(torch.randn(4, 3, 32, 32), 4)
+    with pytest.raises(FeatvisError, match=r"a baseline of type Energies; expected an Audit"):
+        find_culprits(model, [torch.randn(4, 3, 32, 32)], energies)

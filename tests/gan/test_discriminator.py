@@ -214,6 +214,12 @@ def test_logits_that_are_not_finite():
         audit_discriminator(network, {"noise": pictures()})
 
 
+def test_waveforms_are_no_pictures():
+    network = nn.Sequential(nn.Conv1d(1, 4, 4, 2, 1), nn.Conv1d(4, 1, 4, 2, 1))
+    with pytest.raises(FeatvisError, match=r"real pictures of shape \(4, 1, 64\); expected \(N, C, H, W\)"):
+        audit_discriminator(network, {"noise": pictures(), "real": torch.randn(4, 1, 64)})
+
+
 @pytest.mark.parametrize(
     ("total", "size", "period", "said"),
     [

@@ -32,6 +32,15 @@ class Wrapped(nn.Module):
         return self.wrap(self.body(pixels))
 
 
+def test_images_of_inference_mode() -> None:
+    network = strided()
+    with torch.inference_mode():
+        batch = images()
+    assert batch.is_inference()
+    assert torch.equal(input_gradient(network, batch), input_gradient(network, images()))
+    assert torch.equal(GradientEngine(network)(batch), GradientEngine(network)(images()))
+
+
 @pytest.mark.parametrize("prepare", [True, False])
 def test_the_gradient_is_autograds(prepare: bool) -> None:
     network, batch = strided(), images()

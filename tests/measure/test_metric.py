@@ -33,6 +33,12 @@ def measured(numbers: list[int], total_stride: int = 4) -> CheckerboardEnergy:
     return metric
 
 
+def test_it_refuses_what_the_sums_refuse() -> None:
+    for given in (noise(4, 3, 16, 16).numpy(), noise(4, 3, 16, 16) > 0):
+        with pytest.raises(FeatvisError, match="gradients of"):
+            CheckerboardEnergy(4).update(given)
+
+
 def test_it_computes_what_the_sums_do() -> None:
     gradients = noise(12, 3, 16, 16)
     metric, sums = CheckerboardEnergy(4), EnergySums(4)

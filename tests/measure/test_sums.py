@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -223,6 +224,30 @@ def test_tensors_of_other_sums_are_refused_by_name() -> None:
         EnergySums.of({**tensors, "done": torch.zeros(3)}, 4)
     with pytest.raises(FeatvisError, match=r"'comb' of shape \(3, 2\)"):
         EnergySums.of(tensors, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (noise(4, 3, 16, 16).numpy(), "gradients of type ndarray; expected a tensor"),
+        ([[1.0, 2.0]], "gradients of type list; expected a tensor"),
+        (noise(4, 3, 16, 16) > 0, "gradients of torch.bool; expected real numbers"),
+        (noise(4, 3, 16, 16).to(torch.complex128), "gradients of torch.complex128; expected real numbers"),
+    ],
+)
+def test_what_is_no_tensor_of_real_numbers(given: Any, said: str) -> None:
+    with pytest.raises(FeatvisError, match=said):
+        checkerboard_energy(given, 2)
+    sums = EnergySums(2)
+    with pytest.raises(FeatvisError, match=said):
+        sums.update(given)
+    assert sums.pictures == 0
+
+
+def test_sparse_gradients_are_measured() -> None:
+    gradients = noise(8, 3, 16, 16)
+    gradients[:, :, 1::2] = 0
+    assert_same(checkerboard_energy(gradients.to_sparse(), 2), checkerboard_energy(gradients, 2))
 
 
 def test_one_phase_is_a_table() -> None:

@@ -290,6 +290,7 @@ def test_mean_and_standard_deviation(mean, std, picture):
         ({"channels": 0, "mean": (0,), "std": (1,)}, "each must be at least 1"),
         ({"device": "tpu"}, "the device 'tpu' is not available here; give one of cpu"),
         ({"device": "cuda:99"}, "'cuda:99'"),
+        ({"device": "gpu0"}, "the device 'gpu0' is not available here; give one of cpu"),
         ({"device": "cpu:x"}, "'cpu:x'"),
         ({"device": ""}, "the device ''"),
         ({"device": "meta"}, "the device 'meta'"),
@@ -307,6 +308,7 @@ def test_seeds_out_of_range():
 
 def test_size_and_its_margin(picture):
     assert load("zoo:cifar-k3s2", size=(48, 64)).input_size == (3, 48, 64)
+    assert load("zoo:cifar-k3s2", size=48).input_size == (3, 48, 48)
     model = load("zoo:cifar-k3s2", size=(16, 24))
     assert model.load(picture)[1].shape == (3, 16, 24)
     assert load(SMALL, weights="none", size=(112, 112)).resize == 128

@@ -429,6 +429,43 @@ def test_refusals(network, shape, options, said):
         predict(network, shape, **options)
 
 
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (torch.jit.script, "the network is TorchScript"),
+        (lambda network: torch.jit.trace(network, torch.zeros(1, 3, 16, 16)), "the network is TorchScript"),
+        (lambda network: nn.Sequential(nn.Identity(), torch.jit.script(network)), "the layer '1' is TorchScript"),
+        (lambda network: network.to("meta"), "on the meta device and has no weights"),
+    ],
+)
+def test_networks_that_cannot_be_watched(made, said):
+    network = made(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU()))
+    with pytest.raises(FeatvisError, match=said) as raised:
+        predict(network, (3, 16, 16))
+    assert "\n" not in str(raised.value)
+
+
+def test_complex_convolutions_are_not_blamed_on_the_network():
+    layer = nn.Conv2d(3, 4, 3, stride=2, dtype=torch.complex64)
+    network = Function(lambda x, net: net(x.to(torch.complex64)).abs(), layer)
+    assert trace(network, torch.zeros(1, 3, 16, 16)).total_stride() == 2
+    with pytest.raises(FeatvisError, match=r"no energy passes the operator|no rule for the operator"):
+        predict(network, (3, 16, 16))
+
+
+def test_rows_that_become_a_batch():
+    rows = nn.Conv1d(3, 8, 3, 2, 1)
+
+    def forward(x, net):
+        y = net(x.transpose(1, 2).reshape(-1, 3, x.shape[-1])).mean(2)
+        return y.view(x.shape[0], x.shape[2], -1).mean(1)
+
+    found = predict(Function(forward, rows), (3, 32, 32), weights="uniform")
+    # Of each row's columns, the even ones are read by one tap of the kernel and the odd ones by two: (1, 2) of mean 1.5.
+    assert found.total_stride == 2
+    assert found.energy[2] == pytest.approx(0.25 / 1.5**2, rel=0.02)
+
+
 def test_an_identity_can_be_assumed():
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Function(lambda x: x.cumsum(2)))
     expected = predict(network[:1], (3, 16, 16)).energy
