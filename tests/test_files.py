@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from helpers.refusals import refusal
 
 from featvis.errors import FeatvisError
 from featvis.files import (
@@ -19,15 +20,6 @@ from featvis.files import (
     write_text,
 )
 from featvis.measure.estimates import Estimate
-
-
-def refusal(call, *arguments):
-    with pytest.raises(FeatvisError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert message
-    assert "\n" not in message
-    return message
 
 
 def test_text_is_written_whole(tmp_path):

@@ -4,11 +4,10 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers.networks import fingerprint, plain_gradient
-from PIL import Image
+from helpers.running import save_pictures
 from torch import Tensor, nn
 
 from featvis.audit.culprits import _Watcher, find_culprits
@@ -63,13 +62,7 @@ def planted(seed: int) -> tuple[nn.Module, str]:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
-    paths = []
-    for number in range(8):
-        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        paths.append(folder / f"{number}.png")
-        Image.fromarray(pixels).save(paths[-1])
-    return paths
+    return save_pictures(tmp_path_factory.mktemp("pictures"), 8, (64, 64))
 
 
 def test_planted_culprits_are_found(pictures: list[Path]) -> None:

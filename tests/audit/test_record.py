@@ -4,7 +4,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers.networks import fingerprint, strided
@@ -26,18 +25,6 @@ from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    paths = []
-    for number in range(11):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 44, 3), dtype=np.uint8)
-        paths.append(folder / f"{number:02}.png")
-        Image.fromarray(pixels).save(paths[-1])
-    return paths
 
 
 def model() -> Model:

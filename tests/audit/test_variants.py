@@ -3,11 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers.networks import Function, fingerprint, plain_gradient, strided
-from PIL import Image
 from torch import Tensor, nn
 
 from featvis.audit.batches import Measured
@@ -18,18 +16,6 @@ from featvis.errors import FeatvisError
 from featvis.gradients.attributions import InputXGradient
 from featvis.gradients.compensations import Jitter
 from featvis.models.model import Model
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    paths = []
-    for number in range(11):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 44, 3), dtype=np.uint8)
-        paths.append(folder / f"{number:02}.png")
-        Image.fromarray(pixels).save(paths[-1])
-    return paths
 
 
 def model(seed: int = 0, module: nn.Module | None = None) -> Model:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from helpers.running import ZOO, files_below, printed, save_pictures
+from helpers.running import ZOO, files_below, printed
 
 from featvis.audit.record import Audit, load_profile
 from featvis.audit.request import Request
@@ -16,13 +16,6 @@ KEYS = {
     *("schema", "energy", "controls", "exact_periods", "signed_comb", "high_frequency_share"),
     *("mean_gradient_flatness", "pictures", "total_stride", "settings", "profile", "replicates", "skipped", "notes"),
 }
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    save_pictures(tmp_path / "photos", 12)
-    return tmp_path
 
 
 def test_json_can_be_read_again(place):

@@ -5,21 +5,13 @@ import sys
 from types import ModuleType
 
 import numpy as np
-import pytest
-from helpers.running import ZOO, files_below, printed, refused, save_pictures
+from helpers.running import ZOO, files_below, printed, refused
 from PIL import Image
 
 from featvis.audit.comparison import Comparison
 from featvis.commands.asked import GeneratorsAsked
 
 NET = ("--weights", "none", "--size", "32")
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    save_pictures(tmp_path / "photos", 12)
-    return tmp_path
 
 
 def read(path):

@@ -3,16 +3,8 @@
 import json
 
 import numpy as np
-import pytest
 from helpers.running import printed, refused, save_pictures
 from PIL import Image
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    save_pictures(tmp_path / "photos", 12)
-    return tmp_path
 
 
 def test_noise_has_no_checkerboard(place):

@@ -27,16 +27,6 @@ WHOLE = whole_layer("3")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@pytest.fixture
-def model():
-    return Model(strided(), "test", (3, 32, 32), (0.4,), (0.3,))
-
-
-@pytest.fixture
-def photograph():
-    return torch.rand(3, 40, 52, generator=torch.Generator().manual_seed(3))
-
-
 def in_lucent(network, objective, make, steps, transforms):
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002, Lucent draws from it

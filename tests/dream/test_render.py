@@ -2,22 +2,12 @@
 
 import pytest
 import torch
-from helpers.networks import Function, strided
+from helpers.networks import Function
 from torch import nn
 
 from featvis.dream.dreaming import dream
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
-
-
-@pytest.fixture
-def model():
-    return Model(strided(), "test", (3, 32, 32), (0.4,), (0.3,))
-
-
-@pytest.fixture
-def photograph():
-    return torch.rand(3, 40, 52, generator=torch.Generator().manual_seed(3))
 
 
 def test_a_dead_channel_is_said(photograph):

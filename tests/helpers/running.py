@@ -39,10 +39,10 @@ def refused(*arguments: Any) -> str:
     return line.removeprefix("featvis: ")
 
 
-def save_pictures(folder: Path, count: int, size: tuple[int, int] = (64, 48)) -> list[Path]:
-    """Small pictures of noise, always the same."""
+def save_pictures(folder: Path, count: int, size: tuple[int, int] = (64, 48), digits: int = 1) -> list[Path]:
+    """Small pictures of noise, always the same, of (width, height); names have at least that many digits."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number}.png" for number in range(count)]
+    paths = [folder / f"{number:0{digits}}.png" for number in range(count)]
     for number, path in enumerate(paths):
         pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)

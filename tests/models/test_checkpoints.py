@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from helpers.refusals import refusal
 from safetensors.torch import save_file
 from torch import nn
 
@@ -38,15 +39,6 @@ def other():
 
 def same(module, state):
     return all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
-
-
-def refusal(call, *arguments):
-    with pytest.raises(FeatvisError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert message
-    assert "\n" not in message
-    return message
 
 
 def answer_or_line(call, *arguments):
