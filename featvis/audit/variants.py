@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from featvis.audit.batches import Batch, Loader, Measured, measured, none_read
 from featvis.audit.comparison import Comparison, Row
@@ -31,7 +31,7 @@ from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.hashes import weights_hash
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import as_input, copy_module, output_tensor
 from featvis.tracing.refusals import refusals
 
 CROPS = 6
@@ -74,7 +74,7 @@ def fixed_variants(
     nothing to change, naming it.
     """
     if images is not None:
-        images = _as_input(model.module, images)
+        images = as_input(model.module, images)
     variants = {}
     for chain in names:
         module, kinds, changed, notes = model.module, [], [], []
@@ -179,12 +179,6 @@ def compare_variants(
     )
 
 
-def _as_input(module: nn.Module, images: Tensor) -> Tensor:
-    """The images on a network's device and in its precision."""
-    parameter = next(module.parameters(), None)
-    return images if parameter is None else images.to(parameter.device, parameter.dtype)
-
-
 class _Run:
     """A variant at work: its engine, its outputs, and what adds up batch by batch."""
 
@@ -198,7 +192,7 @@ class _Run:
         self.memory = 0
 
     def outputs(self, images: Tensor) -> Tensor:
-        images = _as_input(self.network, images)
+        images = as_input(self.network, images)
         with torch.no_grad(), refusals(images):
             return output_tensor(self.network(images))
 

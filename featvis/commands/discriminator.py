@@ -141,18 +141,16 @@ def _shape(
         return channels, *size
     if generated is not None:
         made = tuple(generated.shape[1:])
-        parameter = next(module.parameters(), torch.zeros(()))
         try:
-            outputs_of(conditioned(module, category), generated[:2].to(parameter), "generated", 2)
+            outputs_of(conditioned(module, category), generated[:2], "generated", 2)
         except FeatvisError as error:
             raise FeatvisError(f"the generator's pictures do not fit the discriminator: {error}") from None
         return made[0], made[1], made[2]
     if its_size is not None:
         return channels, its_size, its_size
-    parameter = next(module.parameters(), torch.zeros(()))
     for guess in GUESSES:
         try:
-            outputs_of(conditioned(module, category), parameter.new_zeros((2, channels, guess, guess)), "", 2)
+            outputs_of(conditioned(module, category), torch.zeros(2, channels, guess, guess), "", 2)
         except FeatvisError:
             continue
         notes.append(f"no --size was given; the discriminator accepts pictures of {guess} x {guess} pixels")

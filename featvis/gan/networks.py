@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from featvis.errors import FeatvisError
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import as_input, copy_module, output_tensor
 from featvis.tracing.refusals import refusals
 
 PREFIX = "network."
@@ -99,8 +99,7 @@ def without_sigmoid(network: Conditioned, pictures: Tensor) -> Conditioned:
 
 def _admitted(network: nn.Module, pictures: Tensor) -> Tensor:
     """A copy of the pictures, as the first layer may work in place, on the network's device and in its precision."""
-    parameter = next(network.parameters(), pictures)
-    return pictures.detach().clone().to(parameter)
+    return as_input(network, pictures.detach().clone())
 
 
 def _flat(output: Tensor) -> Tensor:
@@ -181,8 +180,7 @@ def sample(
     if latent not in LATENTS:
         raise FeatvisError(f"no distribution {latent!r} of latent values; known: {', '.join(LATENTS)}")
     twin = copy_module(generator)
-    parameter = next(twin.parameters(), torch.zeros(()))
-    drawn = LATENTS[latent]((count, *shape), torch.Generator().manual_seed(seed)).to(parameter)
+    drawn = as_input(twin, LATENTS[latent]((count, *shape), torch.Generator().manual_seed(seed)))
     with refusals(drawn):
         made = torch.cat([output_tensor(twin(part)).cpu() for part in drawn.split(batch_size)])
     if not bool(made.isfinite().all()):
@@ -213,7 +211,7 @@ def with_random_weights(generator: Conditioned, latents: Tensor, seed: int) -> C
                 nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))
         for norm in norms:
             norm.training, norm.momentum = True, None
-        twin(latents.to(next(twin.parameters(), latents)))
+        twin(as_input(twin, latents))
         for norm in norms:
             norm.training = False
     return twin

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
+from featvis.tracing.networks import as_input
 from featvis.tracing.prepared import Prepared
 
 STEPS = 16
@@ -76,9 +77,8 @@ class Faithfulness:
             self._network = Prepared(self.module, [""], images[:1])
             with torch.no_grad():
                 self._network.prepare(lambda run: [run(images[:1])[""]])
-        parameter = next(self.module.parameters(), images)
         with torch.inference_mode():
-            images = images.to(parameter.device, parameter.dtype)
+            images = as_input(self.module, images)
             chosen = self._logits(images).argmax(1)
             ranks = pixel_ranks(attributions.to(images.device))
             count = ranks[0].numel()

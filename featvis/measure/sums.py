@@ -308,14 +308,13 @@ class EnergySums:
             profile=(1 + self.whole.sums.sum(0) / pictures).cpu(),
             pictures=pictures,
             replicates="tiles" if self.whole.tiled else "pictures",
-            found=self.found() if find else None,
+            found=self._found(energy) if find else None,
         )
 
-    def found(self) -> tuple[Found, ...] | None:
-        """The periods that the gradients show by themselves; None without a size. E of one that was measured anyway is that."""
+    def _found(self, known: Mapping[int, Estimate]) -> tuple[Found, ...] | None:
+        """The periods that the gradients show by themselves; None without a size. E of one that is known is that."""
         if self.maps is None:
             return None
-        known = self.whole.energies()[0]
         return tuple(
             replace(found, energy=known[max(found.period)])
             if found.period is not None

@@ -79,6 +79,12 @@ def output_tensor(output: Any) -> Tensor:
     )
 
 
+def as_input(module: nn.Module, images: Tensor) -> Tensor:
+    """The images on a network's device and in its precision, as far as it has parameters."""
+    parameter = next(module.parameters(), images)
+    return images.to(parameter.device, parameter.dtype)
+
+
 def layer_named(module: nn.Module, name: str) -> str:
     """The dotted name of a layer, given with dots or, as in Lucent, with underscores. Raises FeatvisError for an unknown one."""
     names = [known for known, _ in module.named_modules() if known]

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
 from featvis.tracing.folding import prepare_network
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import as_input, copy_module, output_tensor
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Trace, trace
 
@@ -112,7 +112,7 @@ class Prepared:
     @cached_property
     def record(self) -> Trace:
         """The trace of the whole network. Raises FeatvisError where it cannot be traced, with the network's own words."""
-        return trace(self.module, self._example.to(next(self.module.parameters(), self._example)))
+        return trace(self.module, as_input(self.module, self._example))
 
     @cached_property
     def total_stride(self) -> int:

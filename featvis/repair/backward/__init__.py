@@ -18,7 +18,7 @@ from featvis.repair.backward.profiles import drawn_alike, measured_profile, over
 from featvis.repair.backward.windows import stride_words, strided_layers, window_in_plane, words
 from featvis.repair.changes import Change
 from featvis.tracing.layer_table import LayerRow, resolution_layers
-from featvis.tracing.networks import copy_module
+from featvis.tracing.networks import as_input, copy_module
 from featvis.tracing.trace import trace
 from featvis.tracing.windows import MAXIMA, per_axis, times
 
@@ -90,8 +90,7 @@ def backward_even(module: nn.Module, images: Tensor | None, seed: int) -> list[C
 
 def _calibrate(module: nn.Module, images: Tensor) -> list[Change]:
     """Even out each layer that changes the resolution, from the score to the pixels, as the gradient that arrives there needs it."""
-    parameter = next(module.parameters(), images)
-    images = images.detach().to(parameter.device, parameter.dtype)
+    images = as_input(module, images.detach())
     twin = copy_module(module)
     record = trace(twin, images[:1])
     total, size = record.total_stride(), images.shape[2:]
