@@ -266,11 +266,15 @@ class EnergySums:
         self.mean_gradient += fold(gradients.sum(1), *self.mean_gradient.shape).sum(0)
 
     def add(self, other: EnergySums) -> None:
-        """Add the pictures of other sums, which stay as they are; raises FeatvisError for another total stride or other dims."""
+        """Add the pictures of other sums, which stay as they are; raises FeatvisError for another total stride, dims or size."""
         if (other.total_stride, other.dims) != (self.total_stride, self.dims):
             raise FeatvisError(
                 f"sums of a total stride of {other.total_stride} in {other.dims}-D beside {self.total_stride} in {self.dims}-D; "
                 "measure both alike"
+            )
+        if other.size != self.size:
+            raise FeatvisError(
+                f"sums of pictures of the size {other.size} beside {self.size}, None where no periods are found; measure both alike"
             )
         theirs = other.tensors()
         for name, value in self.tensors().items():

@@ -191,12 +191,22 @@ def test_adding_before_an_update_gives_the_whole_and_leaves_the_other_alone() ->
     assert all(torch.equal(value, before[name]) for name, value in other.tensors().items())
 
 
-@pytest.mark.parametrize("other", [EnergySums(2), EnergySums(4, dims=1)])
+@pytest.mark.parametrize("other", [EnergySums(2), EnergySums(4, dims=1), EnergySums(4, size=(16, 16))])
 def test_other_sums_are_not_added(other: EnergySums) -> None:
     sums = summed([0, 1])
     with pytest.raises(FeatvisError, match="measure both alike"):
         sums.add(other)
     assert sums.pictures == 2
+
+
+@pytest.mark.parametrize("size", [None, (32, 16)])
+def test_sums_that_find_periods_take_no_others(size: tuple[int, int] | None) -> None:
+    sums, other = EnergySums(4, size=(16, 16)), EnergySums(4, size=size)
+    sums.update(noise(2, 3, 16, 16))
+    before = {name: value.clone() for name, value in sums.tensors().items()}
+    with pytest.raises(FeatvisError, match="measure both alike"):
+        sums.add(other)
+    assert all(torch.equal(value, before[name]) for name, value in sums.tensors().items())
 
 
 @pytest.mark.parametrize(("total_stride", "dims"), [(4, 2), (6, 1), (1, 2)])
