@@ -12,6 +12,7 @@ import click
 
 from featvis.commands.options import (
     BatchSize,
+    bars,
     check_writable,
     gradient_options,
     model_options,
@@ -155,13 +156,11 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 @contextlib.contextmanager
 def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], Callable[[Energies], None]]]:
     """A progress bar with pictures, rate, remaining time and the energy so far; nothing where nobody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+    with bars(*columns, shown=shown) as bar:
         task = bar.add_task("audit", total=total, rate="")
 
         def progress(done: int) -> None:

@@ -12,7 +12,7 @@ import click
 
 from featvis.commands import choices
 from featvis.commands.asked import as_one
-from featvis.commands.options import COMPENSATION, check_writable, model_options
+from featvis.commands.options import COMPENSATION, bars, check_writable, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
@@ -253,13 +253,11 @@ def _compared(
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str], Callable[[int, int, float], None]]]:
     """Progress bars that show the objective, on the terminal's error stream; nothing where that is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     value = TextColumn("objective {task.fields[value]:.4g}")
-    with Progress(*columns, value, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars(*columns, value) as bar:
 
         def start(title: str) -> Callable[[int, int, float], None]:
             task = bar.add_task(title, value=float("nan"))

@@ -6,13 +6,16 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featvis.commands import choices
 from featvis.commands.asked import GradientAsked, NetworkAsked, as_one
 from featvis.errors import FeatvisError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 
 class Attributions(click.Choice):
@@ -137,12 +140,19 @@ def check_writable(*paths: str | None) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the terminal's error stream; nothing where that is not a terminal."""
+def bars(*columns: ProgressColumn, shown: bool = True) -> Iterator[Progress]:
+    """Rich's progress bars on the terminal's error stream; nothing where that is not a terminal. columns: rich's own by default."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        yield bar
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """One such bar, which is told how much of the total is done."""
+    with bars() as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
