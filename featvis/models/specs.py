@@ -31,8 +31,6 @@ from featvis.models.preprocessing import Preprocessing
 from featvis.models.zoo import ZOO, card_named
 from featvis.tracing.refusals import check_traceable
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
 
 def load_model(
     spec: str,
