@@ -177,21 +177,20 @@ def audit_bar(total: int, shown: bool) -> Iterator[tuple[Callable[[int], None], 
 
 def print_audit(result: Audit, name: str) -> None:
     """The verdict, the table by period, and what stands beside it."""
+    from featvis.measure.by_period import lines_by_period
     from featvis.measure.finding import counted
     from featvis.measure.spectra import white_flatness
 
     click.echo(result.finding.sentence())
-    rows = []
-    for period in sorted({*result.energy, *result.controls}):
-        control = period in result.controls
-        rows.append(
-            (
-                f"{period}" + ("  control" if control else ""),
-                result.controls[period] if control else result.energy[period],
-                "" if control else result.exact_periods[period],
-                "" if control else result.signed_comb.get(period),
-            )
+    rows = [
+        (
+            line.period if line.kind == "period" else f"{line.period}  {line.kind}",
+            line.energy,
+            "" if line.exact is None else line.exact,
+            "" if line.kind != "period" else line.signed_comb,
         )
+        for line in lines_by_period(result)
+    ]
     title = f"{name}: {counted(result.pictures)}, errors from {result.replicates}"
     print_table(title, ("period", "energy E", "of exactly this period", "signed comb S"), rows)
     click.echo(f"high-frequency share    {result.high_frequency_share}  (white noise 0.75)")

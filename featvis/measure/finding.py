@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -19,6 +20,8 @@ MOST_NAMED, ENOUGH, FAINTEST = 3, 0.9, 0.05
 
 NO_STRIDE = "No layer has a stride, so there is no period in which a checkerboard could repeat"
 
+
+DRIFTS = "A grid drifts over the picture: it repeats after no whole number of pixels"
 
 SIZES = ((0.01, "invisible"), (0.1, "weak"), (1.0, "visible up close"), (3.0, "strong"))
 """What an energy below these is called; from 3 on one pixel in four or fewer carries the gradient. See docs/reading.md."""
@@ -89,7 +92,8 @@ class Finding:
     that is named, in pixels; energy: E of it, None where there is none to name. chances: by exact period, how often the frequencies
     beside it hold as much, None where errors alone were asked. layers: those that make it, with their shares of E, the strongest
     first. repeats: whether the gradients themselves showed it; needs: the layers that explain it then. drifts: the gradients show a
-    grid of no whole period. pictures, control: how many, and the control that stands out, if one does. told: what a trace says.
+    grid of no whole period; mostly: and nothing stronger. pictures, control: how many, and the control that stands out, if one does.
+    told: what a trace says.
     """
 
     total_stride: int
@@ -101,6 +105,7 @@ class Finding:
     repeats: bool = False
     needs: tuple[str, ...] = ()
     drifts: bool = False
+    mostly: bool = False
     pictures: int = 0
     control: tuple[int, Estimate] | None = None
     told: Told = field(default_factory=Told)
@@ -117,7 +122,9 @@ class Finding:
             strongest = max(sure, key=lambda one: one.energy.value if one.energy is not None else 0.0)
             spoken, energy = simple(strongest.period or (1, 1)), strongest.energy
             needs = tuple(strongest.layers)
-        controls = [(p, e) for p, e in measured.controls.items() if e.error and abs(e.value) > CONTROL * e.error]
+        controls = [(p, e) for p, e in true_controls(measured).items() if e.error and abs(e.value) > CONTROL * e.error]
+        if any(one.period is None or any(measured.total_stride % length for length in one.period) for one in shown):
+            controls = []  # Only what repeats with the strides is taken off before controls are measured; the rest leaks into them.
         return cls(
             measured.total_stride,
             spoken,
@@ -126,6 +133,7 @@ class Finding:
             repeats=bool(sure),
             needs=needs,
             drifts=any(one.period is None for one in shown),
+            mostly=bool(shown) and shown[0].period is None,
             pictures=measured.pictures,
             control=max(controls, key=lambda one: abs(one[1].value) / (one[1].error or 1), default=None),
             told=told or Told(),
@@ -174,6 +182,8 @@ class Finding:
             return self._clause_of_chances(self.chances)
         if self.energy is None:
             return self._nothing()
+        if self.mostly and self.period is not None:
+            return f"{DRIFTS}; beside that {self.headline()} ({self.size})"
         if self.period is not None:
             return f"Period-{period_words(self.period)} checkerboard, {self.headline()} ({self.size})"
         if self.energy.error is None or not self.pictures:
@@ -184,7 +194,7 @@ class Finding:
 
     def _nothing(self) -> str:
         if self.drifts:
-            return "A grid drifts over the picture: it repeats after no whole number of pixels"
+            return DRIFTS
         if self.told.hidden:
             return f"Nothing can be told at this size: {self._hidden()}"
         if self.told.traced is None:
@@ -237,12 +247,22 @@ class Finding:
         said = ""
         if self.control is not None:
             said += f" Control {named(*self.control)} stands out too: content in the same place of all pictures, not strides alone."
-        elif self.drifts and self.energy is not None:
+        elif self.drifts and not self.mostly and self.energy is not None:
             said += " A grid drifts over the picture beside it."
         if self.told.hidden and self.energy is not None:
             hidden = self._hidden()
             said += f" {hidden[0].upper()}{hidden[1:]}: that cannot be told at this size."
         return said
+
+
+def true_controls(measured: Measured) -> dict[int, Estimate]:
+    """The controls on which no period falls that the gradients show: what is found at 1 x 5 stands at control 5 too."""
+    lengths = {length for one in measured.found or () for length in one.period or ()}
+    return {
+        period: energy
+        for period, energy in measured.controls.items()
+        if all(math.gcd(period, length) == 1 for length in lengths)
+    }
 
 
 def _stands(energy: Estimate) -> bool:

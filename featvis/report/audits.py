@@ -9,6 +9,7 @@ from featvis.audit.comparison import Comparison, Row
 from featvis.audit.record import Audit
 from featvis.errors import FeatvisError
 from featvis.files import write_text
+from featvis.measure.by_period import lines_by_period
 from featvis.measure.change import least
 from featvis.measure.spectra import white_flatness
 from featvis.report.explorer import stack_of
@@ -52,6 +53,7 @@ def _audit_html(
 ) -> str:
     numbers = {"audit.json": audit.to_json()}
     subjects = [("audit", audit_numbers(audit))]
+    lines = lines_by_period(audit)
     if comparison is not None:
         numbers["comparison.json"] = comparison.to_json()
         subjects += [(f"variant {row.name}", variant_numbers(row)) for row in comparison.rows]
@@ -73,7 +75,8 @@ def _audit_html(
         audit=audit,
         comparison=comparison,
         variants=None if comparison is None else Grid.of(*_variants(comparison.rows)),
-        scale=Scale.holding([*audit.energy.values(), *audit.controls.values()]),
+        scale=Scale.holding([line.energy for line in lines]),
+        lines=lines,
         profiles=profile_images({"": audit.profile}),
         white=white_flatness(len(audit.profile), len(audit.profile[0])),
     )

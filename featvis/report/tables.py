@@ -15,6 +15,7 @@ import numpy as np
 from featvis.audit.comparison import Row
 from featvis.audit.record import Audit
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import period_words, simple
 from featvis.plots.palette import SEQUENTIAL
 from featvis.report.views import coloured, data_url
 
@@ -155,6 +156,9 @@ def audit_numbers(audit: Audit) -> Iterator[Number]:
     ):
         for period, estimate in by_period.items():
             yield Number(measure, *estimate, period=period)
+    for found in audit.found:
+        if found.period is not None and found.energy is not None:
+            yield Number("energy, found", *found.energy, period=period_words(simple(found.period)))
     yield Number("high-frequency share", *audit.high_frequency_share)
     yield Number("mean gradient flatness", audit.mean_gradient_flatness)
     yield from profile_numbers(audit.profile, audit.total_stride)

@@ -16,6 +16,7 @@ from featvis.audit.gate import exceeded
 from featvis.commands.audit import print_audit
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import Finding
+from featvis.measure.maps import Found
 from featvis.measure.standing_out import Verdict
 from featvis.plots import GradientView, gradient_figure
 from featvis.report import report_html
@@ -64,6 +65,54 @@ def test_a_period_must_stand_above_three_errors(exact: dict[int, tuple[float, fl
 )
 def test_the_verdict(changes: dict[str, Any], said: str) -> None:
     assert audit(**changes).finding.sentence() == said
+
+
+STANDING = {"controls": {3: Estimate(0.03, 0.001), 5: Estimate(-0.0002, 0.0004)}, "culprits": ()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            STANDING,
+            " Control E(3) = 0.0300 ± 0.0010 stands out too: content in the same place of all pictures, not strides alone.",
+        ),
+        # A control is none where the gradients show its own period, and cannot be judged beside a comb that was not taken off.
+        ({**STANDING, "found": (Found((1, 3), (0.0, 1 / 3), Estimate(0.03, 0.001), 1e-9),)}, ""),
+        ({**STANDING, "found": (Found((6, 6), (1 / 6, 0.0), Estimate(0.03, 0.001), 1e-9),)}, ""),
+        ({**STANDING, "found": (Found((7, 7), (1 / 7, 0.0), Estimate(0.03, 0.001), 1e-9),)}, ""),
+        (
+            {**STANDING, "found": (Found((4, 4), (0.25, 0.0), Estimate(0.19, 0.006), 1e-9),)},
+            " Control E(3) = 0.0300 ± 0.0010 stands out too: content in the same place of all pictures, not strides alone.",
+        ),
+    ],
+)
+def test_a_control_stands_out_only_where_it_is_one(changes: dict[str, Any], said: str) -> None:
+    sentence = audit(**changes).finding.sentence()
+    assert sentence.endswith(f".{said}")
+    assert ("Control" in sentence) == bool(said)
+
+
+def test_a_grid_that_drifts_and_is_the_strongest_is_what_is_said_first() -> None:
+    drifting, whole = (
+        Found(None, (0.32, 0.32), None, 1e-9),
+        Found((11, 18), (0.45, 0.0), Estimate(0.0152, 0.0005), 1e-9),
+    )
+    changes: dict[str, Any] = {
+        "energy": {},
+        "exact_periods": {},
+        "culprits": (),
+        "controls": {},
+        "total_stride": 1,
+        "traced": None,
+    }
+    grid = "A grid drifts over the picture: it repeats after no whole number of pixels"
+    period = "E(11 x 18) = 0.01520 ± 0.00050 (weak), explained by no layer that was traced"
+    assert audit(**changes, found=(drifting,)).finding.sentence() == f"{grid}."
+    assert audit(**changes, found=(drifting, whole)).finding.sentence() == f"{grid}; beside that {period}."
+    first = audit(**changes, found=(whole, drifting)).finding.sentence()
+    assert first.startswith("Period-11 x 18 checkerboard")
+    assert first.endswith("A grid drifts over the picture beside it.")
 
 
 def test_the_verdict_names_the_best_variant_unless_it_is_the_first() -> None:

@@ -79,6 +79,24 @@ def test_a_grid_that_drifts_is_no_whole_period():
     assert max(map(abs, found.frequency)) == pytest.approx(111 / 223, abs=RESOLUTION / 192)
 
 
+@pytest.mark.parametrize(("into", "of"), [(41, 96), (53, 128), (47, 112)])
+def test_a_strong_grid_near_a_long_period_drifts_all_the_same(into, of):
+    """Of a small picture every frequency lies within a quarter of a cycle of some period's harmonic; a strong line is known better."""
+    wave = 1 + 0.5 * torch.cos(2 * torch.pi * torch.arange(of) * (into / of))
+    (found,) = find_combs(white(32, of, of) * wave)
+    assert found.period is None
+    assert abs(found.frequency[1]) == pytest.approx(into / of, abs=0.1 / of)
+
+
+def test_what_is_strongest_comes_first():
+    places = torch.arange(112)
+    drifting = torch.cos(2 * torch.pi * places * (47 / 112))
+    whole = torch.cos(2 * torch.pi * places / 4)
+    for weak, strong, order in ((whole, drifting, [None, (1, 4)]), (drifting, whole, [(1, 4), None])):
+        found = find_combs(white(32, 112, 112) * (1 + 0.15 * weak + 0.5 * strong))
+        assert [comb.period for comb in found] == order
+
+
 @pytest.mark.parametrize(
     ("frequency", "period"), [(0.25, 4), (0.5, 2), (1 / 3, 3), (-0.2, 5), (0, 1), (0.4975, None), (3 / 7, 7)]
 )
