@@ -50,6 +50,7 @@ class GradientEngine:
         self._network: Prepared | None = None
         self._state: list[tuple[int, int, int]] = []
         self._doubles = False
+        self._axis = 1
         self._observed: list[tuple[Callable[[Tensor], None], Tensor]] = []
 
     @property
@@ -182,6 +183,7 @@ class GradientEngine:
         network = Prepared(self.module, [self._layer], one, _precision(parameter) if half else None)
         # Raises where the network cannot be traced: nothing is measured without its total stride.
         _ = network.total_stride
+        self._axis = network.record.channel_axis(self._layer)
         self._doubles = False
         alone, chosen = self._passed(network.plain, one, None, of_one)
         # The reference is a batch of two: torch's batch norm in eval mode is wrong at one, for some layouts of its gradient.
@@ -234,7 +236,7 @@ class GradientEngine:
                 raise FeatvisError(
                     f"the score {self.score.text!r} is complex; wrap the network to return real numbers, such as magnitudes"
                 )
-            values, chosen = self.score.values(output, chosen, draws)
+            values, chosen = self.score.values(output, chosen, draws, self._axis)
             if not values.requires_grad:
                 raise FeatvisError(
                     f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"
@@ -271,8 +273,9 @@ def input_gradient(
     """d score / d pixels of each picture, signed; leaves model and images as they were.
 
     images: (B, C, H, W), prepared as the network expects, or (B, C, L). Returns the same shape. score: `top`, a class index or label,
-    `layer:channel`, `seeds` or `seeds:layer` (a map with random signs, for claims about the architecture). attribution: what is made of
-    it, such as Jitter(SmoothGrad()). For many batches, make one GradientEngine. Raises FeatvisError as it does.
+    `layer:channel`, `layer:channel@row,column`, `seeds` or `seeds:layer` (a map with random signs, for claims about
+    the architecture). attribution: what is made of it, such as Jitter(SmoothGrad()). For many batches, make one GradientEngine.
+    Raises FeatvisError as it does.
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False))
     >>> gradient = featvis.input_gradient(network, torch.rand(1, 3, 2, 2), score="1")

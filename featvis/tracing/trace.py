@@ -6,7 +6,7 @@ One forward pass is watched below autograd, where functional pooling, slicing an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from featvis.errors import FeatvisError
 from featvis.tracing.following import follow, rearranges
 from featvis.tracing.grids import Grid
 from featvis.tracing.networks import copy_module, output_tensor
-from featvis.tracing.places import Place
+from featvis.tracing.places import Place, varying
 from featvis.tracing.refusals import check_traceable, refusals
 from featvis.tracing.steps import Lost, Places, Step
 from featvis.tracing.traced import TracedPeriods
@@ -73,6 +73,7 @@ class Trace:
     operations: list[Operation] = field(default_factory=list)
     grids: dict[int, Grid | None] = field(default_factory=dict)
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    channel_axes: dict[int, int] = field(default_factory=dict)
     layer_outputs: dict[str, int] = field(default_factory=dict)
     layer_calls: dict[str, int] = field(default_factory=dict)
     layer_types: dict[str, str] = field(default_factory=dict)
@@ -87,6 +88,10 @@ class Trace:
                 wanted.update(operation.inputs)
                 found.append(operation)
         return found[::-1]
+
+    def channel_axis(self, layer: str) -> int:
+        """The dimension of a layer's output that its channels run along: 1, or the last in a layer of tokens or with channels last."""
+        return self.channel_axes.get(self.layer_outputs.get(layer, -1), 1)
 
     def periods(self, layer: str | None = None) -> TracedPeriods:
         """What the strides between the input and a layer's output (the network's where None) lead to, by axis.
@@ -126,6 +131,7 @@ class _Recorder(Watcher):
         self.places[number] = places
         self.trace.grids[number] = Grid.of(places[0], tensor.shape) if places else None
         self.trace.shapes[number] = tuple(tensor.shape)
+        self.trace.channel_axes[number] = _channel_axis(places, tensor.shape)
         return number
 
     def _places_of(self, tensor: Tensor) -> Places:
@@ -227,6 +233,13 @@ class _Recorder(Watcher):
             return
         if number is not None:
             self.trace.layer_outputs[name] = number
+
+
+def _channel_axis(places: Places, shape: Sequence[int]) -> int:
+    """The one dimension beside the batch along which elements lie at the same place; 1 where that is none, or several."""
+    along = {dimension for place in places for axis in place.axes for dimension in varying(axis)}
+    free = [dimension for dimension, size in enumerate(shape) if dimension and size > 1 and dimension not in along]
+    return free[0] if along and len(free) == 1 else 1
 
 
 def _put(place: Place, where: Tensor, view: Tensor, base: Tensor) -> Place:

@@ -399,3 +399,40 @@ def test_complex_numbers_are_refused_in_one_line() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, dtype=torch.complex64))
     with pytest.raises(FeatvisError, match="is complex; wrap the network"):
         input_gradient(network, images(2, size=3))
+
+
+class Layouts(nn.Module):
+    """The same features with channels first, with channels last, and as tokens, of as many rows as channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.last, self.tokens, self.head = nn.Conv2d(3, 5, 3, 2), nn.GELU(), nn.GELU(), nn.Linear(5, 2)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.last(self.body(pixels).permute(0, 2, 3, 1))
+        return self.head(self.tokens(features.flatten(1, 2)).mean(1))
+
+
+@pytest.mark.parametrize("score", ["last:3", "tokens:3", "last:3@1,2", "body:3@-1,0"])
+def test_a_channel_is_a_channel_in_every_layout(score: str) -> None:
+    network, batch = Layouts().double().eval(), images(2, size=11)
+    pixels = batch.clone().requires_grad_()
+    first = network.body(pixels)
+    last = nn.functional.gelu(first)[:, 3]
+    wanted = {
+        "last:3": last.mean((1, 2)),
+        "tokens:3": nn.functional.gelu(last).mean((1, 2)),
+        "last:3@1,2": last[:, 1, 2],
+        "body:3@-1,0": first[:, 3, -1, 0],
+    }[score]
+    (expected,) = torch.autograd.grad(wanted.sum(), pixels)
+    assert torch.allclose(input_gradient(network, batch, score), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("score", "said"), [("last:3@9,0", "5 rows and 5 columns"), ("tokens:3@0,0", "no rows of pixels")]
+)
+def test_a_position_that_is_not_there_is_refused(score: str, said: str) -> None:
+    with pytest.raises(FeatvisError, match=said):
+        input_gradient(Layouts().double(), images(2, size=11), score)
