@@ -27,7 +27,8 @@ from featvis.measure.estimates import Estimate
 from featvis.predict.prediction import predict
 from featvis.repair.forward import Site
 from featvis.repair.surgery import FIXES, operate
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import copy_module
+from featvis.tracing.outputs import output_tensor
 from featvis.tracing.trace import trace
 from featvis.tracing.windows import Window
 

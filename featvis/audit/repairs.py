@@ -24,7 +24,7 @@ from featvis.repair.changes import Change
 from featvis.repair.forward import overlaps_unevenly, site_of_layer
 from featvis.repair.saved import save_fixed
 from featvis.repair.surgery import FIXES, operate
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import copy_module
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Trace, trace
 
@@ -136,7 +136,7 @@ def repair(model: Model, names: Sequence[str], images: Tensor, seed: int = 0) ->
     outputs: tuple[list[Tensor], list[Tensor]] = ([], [])
     with torch.no_grad(), refusals(images):
         for batch in Stack(images, BATCH):
-            given = [output_tensor(network(batch.images)) for network in (plain, twin)]
+            given = [record.form.of(network(batch.images)) for network in (plain, twin)]
             drift.update(given[1], given[0])
             for kept, output in zip(outputs, given, strict=True):
                 kept.append(output)

@@ -73,7 +73,8 @@ def audit_pictures(
     if running.until_error is not None and (missing := len(whole.left())):
         whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {running.until_error:g}")
     kept.close()
-    run = {"batch_size": batch_size, "prepared": engine.prepared, "processes": group.size, "versions": versions()}
+    run: dict[str, Any] = {} if engine.output is None else {"output": engine.output}
+    run |= {"batch_size": batch_size, "prepared": engine.prepared, "processes": group.size, "versions": versions()}
     audit = Audit.traced_by(
         engine,
         energies,

@@ -31,7 +31,7 @@ from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.hashes import weights_hash
-from featvis.tracing.networks import as_input, copy_module, output_tensor
+from featvis.tracing.networks import as_input, copy_module
 from featvis.tracing.refusals import refusals
 
 CROPS = 6
@@ -192,9 +192,12 @@ class _Run:
         self.memory = 0
 
     def outputs(self, images: Tensor) -> Tensor:
+        if self.engine.record is None:
+            self.engine.admitted(images, Draws(self.request.seed, range(len(images))))
+        assert self.engine.record is not None
         images = as_input(self.network, images)
         with torch.no_grad(), refusals(images):
-            return output_tensor(self.network(images))
+            return self.engine.record.form.of(self.network(images))
 
     def attribution(self, images: Tensor, numbers: Sequence[int], chosen: Tensor | None) -> Tensor:
         """The variant's attribution of a batch; what each picture of it took is noted under the batch's size."""
@@ -210,6 +213,8 @@ class _Run:
             **self.request.settings(),
             "prepared": self.engine.prepared,
         }
+        if self.engine.output is not None:
+            settings["output"] = self.engine.output
         return Row(
             name=self.name,
             kind=variant.kind,

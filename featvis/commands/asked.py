@@ -48,6 +48,7 @@ class NetworkAsked:
     size: tuple[int, int] | None
     channels: int | None
     device: str
+    output: str | None = None
     spec: str = ""
 
     def model(self) -> Model:
@@ -55,7 +56,7 @@ class NetworkAsked:
         from featvis.models.specs import load_model
 
         preprocessing = {name: getattr(self, name) for name in ("mean", "std", "size", "channels")}
-        return load_model(self.spec, self.weights, self.seed, self.device, **preprocessing)
+        return load_model(self.spec, self.weights, self.seed, self.device, output=self.output, **preprocessing)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ NETWORK = (
     click.option("--size", type=Size(), help="Input size, where it is not the network's own."),
     click.option("--channels", type=click.IntRange(1), help="Input channels, where they are not the network's own."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+    click.option("--output", help="Name or number of the output to take, where the network returns several."),
 )
 
 network_options = as_one("network", NetworkAsked, *NETWORK)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
-from featvis.tracing.networks import layer_named
+from featvis.tracing.networks import as_input, layer_named
+from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import Prepared, Run
+from featvis.tracing.trace import Trace, trace
 
 Objective = Callable[[Callable[[str], Tensor]], Tensor]
 """Takes T, where T(layer) is a layer's output, to a scalar that is minimised, as in Lucent."""
@@ -25,6 +27,22 @@ class _Wanted(Exception):  # noqa: N818, not an error: it says which layer an ob
     def __init__(self, layer: str) -> None:
         super().__init__()
         self.layer = layer
+
+
+class Reader:
+    """T, as an objective takes it: T(layer) is what the layer returned, T.by_channel(layer) the same with its channels in dimension 1."""
+
+    def __init__(self, activations: Activations, held: dict[str, Tensor], picture: Tensor) -> None:
+        self._activations, self._held, self._picture = activations, held, picture
+
+    def __call__(self, name: str) -> Tensor:
+        if name == "input":
+            return self._picture
+        features = self._activations.layer(name, self._held)
+        return features.to(self._picture.dtype) if self._activations.autocast else features
+
+    def by_channel(self, name: str) -> Tensor:
+        return self._activations.form(name).of(self(name))
 
 
 class Activations:
@@ -60,6 +78,8 @@ class Activations:
         if precision in ("float32", "float64"):
             self.dtype = getattr(torch, precision)
         self.autocast = False
+        self._record: Trace | None = None
+        self._example = pixels[:1]
         self.layers: list[str] = []
         self._names: dict[str, str] = {}
         with torch.no_grad(), torch.random.fork_rng(self._random_devices()):
@@ -114,7 +134,7 @@ class Activations:
         return self._names[name]
 
     def _stopping(self, pixels: Tensor) -> Prepared:
-        return Prepared(self.module, self.layers, pixels, self.dtype)
+        return Prepared(self.module, self.layers, pixels, self.dtype, self._record)
 
     def _find_layers(self, pixels: Tensor, picture: Tensor) -> None:
         """Run and ask until the objective has all that it wants."""
@@ -128,16 +148,22 @@ class Activations:
             else:
                 return
 
-    def _reader(self, held: dict[str, Tensor], picture: Tensor) -> Callable[[str], Tensor]:
-        def read(name: str) -> Tensor:
-            if name == "input":
-                return picture
-            layer = self._dotted(name)
-            if layer not in held:
-                raise _Wanted(layer)
-            return held[layer].to(picture.dtype) if self.autocast else held[layer]
+    def _reader(self, held: dict[str, Tensor], picture: Tensor) -> Reader:
+        return Reader(self, held, picture)
 
-        return read
+    def layer(self, name: str, held: dict[str, Tensor]) -> Tensor:
+        """A layer's output, of those that are held."""
+        layer = self._dotted(name)
+        if layer not in held:
+            raise _Wanted(layer)
+        return held[layer]
+
+    def form(self, name: str) -> Form:
+        """How a layer's output is read, as its trace says; channels are dimension 1 where the network cannot be traced."""
+        with contextlib.suppress(FeatvisError):
+            self._record = self._record or trace(self.module, as_input(self.module, self._example))
+            return self._record.form_at(self._dotted(name))
+        return Form()
 
     def _held(self, run: Run, pixels: Tensor) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext():

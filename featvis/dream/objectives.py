@@ -50,7 +50,7 @@ def channel(layer: str, number: int) -> Objective:
     name = _for_lucent(layer)
 
     def value(activations: Activations) -> Tensor:
-        return -_channel(activations(name), number, layer).mean()
+        return -_channel(_by_channel(activations, name), number, layer).mean()
 
     return objective_of(value, "channel", layer, number)
 
@@ -64,7 +64,7 @@ def neuron(layer: str, number: int, place: tuple[int, int] | None = None) -> Obj
     name = _for_lucent(layer)
 
     def value(activations: Activations) -> Tensor:
-        features = activations(name)
+        features = _by_channel(activations, name)
         if features.ndim != 4:
             raise FeatvisError(
                 f"the layer {layer!r} returns shape {tuple(features.shape)}; a neuron with a place needs (B, C, H, W)"
@@ -83,7 +83,7 @@ def direction(layer: str, values: Tensor) -> Objective:
     name = _for_lucent(layer)
 
     def value(activations: Activations) -> Tensor:
-        features = activations(name)
+        features = _by_channel(activations, name)
         if len(values) != features.shape[1]:
             raise FeatvisError(f"a direction of {len(values)} values for the {features.shape[1]} channels of {layer!r}")
         aim = values.to(features).view(1, -1, *[1] * (features.ndim - 2))
@@ -96,7 +96,7 @@ def class_logit(number: int) -> Objective:
     """The logit of one class, the mean over places where the network returns a map of them."""
 
     def value(activations: Activations) -> Tensor:
-        return -_channel(activations("labels"), number, None).mean()
+        return -_channel(_by_channel(activations, "labels"), number, None).mean()
 
     return objective_of(value, "class", number)
 
@@ -266,6 +266,12 @@ _KINDS: dict[str, Callable[[str, nn.Module, Sequence[str]], Any]] = {
 def _for_lucent(layer: str) -> str:
     """A layer's name as Lucent's engine knows it; featvis's knows both forms."""
     return layer.replace(".", "_")
+
+
+def _by_channel(activations: Activations, name: str) -> Tensor:
+    """A layer's output with its channels in dimension 1; Lucent's own T knows no other layout."""
+    by_channel: Activations = getattr(activations, "by_channel", activations)
+    return by_channel(name)
 
 
 def _channel(features: Tensor, number: int, layer: str | None) -> Tensor:

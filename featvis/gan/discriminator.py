@@ -17,7 +17,7 @@ from featvis.audit.request import Request
 from featvis.compat import versions
 from featvis.errors import FeatvisError
 from featvis.files import plain
-from featvis.gan.networks import PREFIX, conditioned, outputs_of, without_sigmoid
+from featvis.gan.networks import PREFIX, conditioned, outputs_of, settled, without_sigmoid
 from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
 from featvis.gan.pictures import lively
 from featvis.gradients.attributions import PLAIN
@@ -181,9 +181,9 @@ def audit_discriminator(
     check_traceable(model.module)
     first = next(iter(sources.values()))
     model = replace(model, input_size=(int(first.shape[1]), int(first.shape[2]), int(first.shape[3])), labels=None)
-    with_sigmoid = conditioned(model.module, category)
+    with_sigmoid, taken = settled(conditioned(model.module, category), first[:2])
     network = without_sigmoid(with_sigmoid, first[:2])
-    notes = [*model.notes, *_said_of(model.module)]
+    notes = [*model.notes, *taken, *_said_of(model.module)]
     if network is not with_sigmoid:
         notes.append("a sigmoid ends the discriminator; the gradient is that of the logit before it")
     ready = replace(model, module=network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from featvis.errors import FeatvisError
-from featvis.tracing.networks import as_input, copy_module, output_tensor
+from featvis.tracing.networks import as_input, copy_module
+from featvis.tracing.outputs import output_tensor
 from featvis.tracing.refusals import refusals
+from featvis.tracing.trace import trace
 
 PREFIX = "network."
 """What layers of a `Conditioned` network are called by, before their own names."""
@@ -44,21 +47,26 @@ class Conditioned(nn.Module):
     """A network asked for one class, and without the sigmoid that ends it.
 
     category: what a network with a second argument gets there, None where it has none. skipped: the number of the call of sigmoid that
-    returns its input instead, None for none.
+    returns its input instead, None for none. output: which of several outputs is taken; None for all of them, as they are.
     """
 
-    def __init__(self, network: nn.Module, category: int | None = None, skipped: int | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        category: int | None = None,
+        skipped: int | None = None,
+        output: str | None = "",
+    ) -> None:
         super().__init__()
-        self.network, self.category, self.skipped = network, category, skipped
+        self.network, self.category, self.skipped, self.output = network, category, skipped, output
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Tensor) -> Any:
         classes = []
         if self.category is not None:
             classes = [torch.full((len(values),), self.category, dtype=torch.long, device=values.device)]
-        if self.skipped is None:
-            return output_tensor(self.network(values, *classes))
-        with _Sigmoids(self.skipped):
-            return output_tensor(self.network(values, *classes))
+        with contextlib.nullcontext() if self.skipped is None else _Sigmoids(self.skipped):
+            returned = self.network(values, *classes)
+        return returned if self.output is None else output_tensor(returned, self.output)
 
 
 def conditioned(network: nn.Module, category: int | None) -> Conditioned:
@@ -83,6 +91,20 @@ def conditioned(network: nn.Module, category: int | None) -> Conditioned:
     return Conditioned(network, category)
 
 
+def settled(network: Conditioned, pictures: Tensor) -> tuple[Conditioned, list[str]]:
+    """The network that returns its logit where it returns several tensors, and a note that says which one was taken.
+
+    pictures: (B, C, H, W), a few to run it on. Raises FeatvisError where the network refuses them.
+    """
+    whole = Conditioned(network.network, network.category, network.skipped, None)
+    pictures = _admitted(network, pictures)
+    with torch.no_grad(), refusals(pictures):
+        if isinstance(copy_module(whole)(pictures), Tensor):
+            return network, []
+    form = trace(whole, pictures[:1]).form
+    return Conditioned(network.network, network.category, network.skipped, form.name), form.notes((), of_classes=False)
+
+
 def without_sigmoid(network: Conditioned, pictures: Tensor) -> Conditioned:
     """The same network without the sigmoid that ends it, module or function, where there is one; views and means may follow it.
 
@@ -93,7 +115,7 @@ def without_sigmoid(network: Conditioned, pictures: Tensor) -> Conditioned:
         output = output_tensor(twin(_admitted(network, pictures)))
     for number in reversed(range(len(seen.results))):
         if _is_last(seen.results[number], output):
-            return Conditioned(network.network, network.category, number)
+            return Conditioned(network.network, network.category, number, network.output)
     return network
 
 

@@ -17,6 +17,7 @@ from featvis.gradients.draws import Draws
 from featvis.gradients.scores import Score
 from featvis.models.model import Model
 from featvis.tracing.layer_table import LayerRow, explaining_layers, resolution_layers
+from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Trace
@@ -50,7 +51,7 @@ class GradientEngine:
         self._network: Prepared | None = None
         self._state: list[tuple[int, int, int]] = []
         self._doubles = False
-        self._axis = 1
+        self._form = Form()
         self._observed: list[tuple[Callable[[Tensor], None], Tensor]] = []
 
     @property
@@ -60,8 +61,18 @@ class GradientEngine:
 
     @property
     def notes(self) -> list[str]:
-        """What there is to say of the preparation, so far."""
-        return [] if self._network is None else self._network.notes
+        """What there is to say of the preparation, so far, and of which output is taken."""
+        if self._network is None:
+            return []
+        record = self._network.record
+        shape = () if record.output is None else record.shapes[record.output]
+        said = [] if self._layer else self._form.notes(shape, self.score.kind != "seeds")
+        return [*said, *self._network.notes]
+
+    @property
+    def output(self) -> str | None:
+        """The name or number of the network's output that is taken, where it returns several; known after the first batch."""
+        return self._form.name if self._form.others else None
 
     @property
     def total_stride(self) -> int:
@@ -93,7 +104,7 @@ class GradientEngine:
             return None
         draws = Draws(self.seed, range(len(images)))
         with torch.no_grad():
-            return self._ready.use(lambda run: self.score.values(run(images)[self._layer], None, draws)[1])
+            return self._ready.use(lambda run: self.score.values(run(images)[self._layer], None, draws, self._form)[1])
 
     def observe(self, layer: str, function: Callable[[Tensor], None]) -> Handles:
         """Show a function the gradient that a layer alone sends back to its input, (B, C, H, W), once for each batch that went through.
@@ -183,7 +194,7 @@ class GradientEngine:
         network = Prepared(self.module, [self._layer], one, _precision(parameter) if half else None)
         # Raises where the network cannot be traced: nothing is measured without its total stride.
         _ = network.total_stride
-        self._axis = network.record.channel_axis(self._layer)
+        self._form = network.record.form_at(self._layer)
         self._doubles = False
         alone, chosen = self._passed(network.plain, one, None, of_one)
         # The reference is a batch of two: torch's batch norm in eval mode is wrong at one, for some layouts of its gradient.
@@ -236,7 +247,7 @@ class GradientEngine:
                 raise FeatvisError(
                     f"the score {self.score.text!r} is complex; wrap the network to return real numbers, such as magnitudes"
                 )
-            values, chosen = self.score.values(output, chosen, draws, self._axis)
+            values, chosen = self.score.values(output, chosen, draws, self._form)
             if not values.requires_grad:
                 raise FeatvisError(
                     f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"

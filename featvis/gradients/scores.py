@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError, nearest_names
 from featvis.gradients.draws import Draws
 from featvis.tracing.networks import layer_named
+from featvis.tracing.outputs import FIRST, Form
 
 _NUMBER = "-?[0-9]+"
 _CHANNEL = rf"({_NUMBER})(?:@({_NUMBER}),({_NUMBER}))?"
@@ -62,18 +63,20 @@ class Score:
         )
 
     def values(
-        self, output: Tensor, chosen: Tensor | None, draws: Draws, axis: int = 1
+        self, output: Tensor, chosen: Tensor | None, draws: Draws, form: Form = FIRST
     ) -> tuple[Tensor, Tensor | None]:
         """The score of each picture, (B,), and the class it took, (B, 1), where it took one.
 
-        chosen: the class to take for `top`. axis: the dimension that a layer's channels run along.
+        chosen: the class to take for `top`. form: how the output, or the layer's, is read.
         """
         if self.kind == "seeds":
+            output = form.by_picture(output)
             return (output * draws.signs(output)).flatten(1).sum(1), None
         if self.kind == "channel" and output.ndim < 2:
             raise FeatvisError(f"the layer {self.layer!r} returns shape {tuple(output.shape)}; it has no channels")
+        output = form.of(output)
         if self.kind == "channel":
-            output = self._at_position(output.movedim(axis, 1))
+            output = self._at_position(output)
         logits = output.unsqueeze(1) if output.ndim == 1 else output.flatten(2).mean(2) if output.ndim > 2 else output
         if self.kind == "top":
             chosen = logits.argmax(1, keepdim=True) if chosen is None else chosen

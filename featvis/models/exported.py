@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from featvis.errors import FeatvisError
-from featvis.tracing.networks import output_tensor
 
 
 def load_exported(path: str) -> tuple[nn.Module, tuple[int, int | None, int | None]]:
@@ -60,11 +60,11 @@ class _OneBatch(nn.Module):
         super().__init__()
         self.program, self.batch = program, batch
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         missing = -len(images) % self.batch
         padded = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])]) if missing else images
-        outputs = [output_tensor(self.program(part)) for part in padded.split(self.batch)]
-        return torch.cat(outputs)[: len(images)]
+        outputs = [self.program(part) for part in padded.split(self.batch)]
+        return tree_map(lambda *parts: torch.cat(parts)[: len(images)], outputs[0], *outputs[1:])
 
 
 @contextlib.contextmanager

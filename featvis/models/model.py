@@ -18,7 +18,7 @@ class Model:
 
     input_size: (C, H, W). mean, std: one value, or one for each channel, for pixels in [0, 1]. resize: the shorter side before the
     centre crop to (H, W), None to keep it. labels: one for each logit, or None. weights: where they came from. notes: what a user
-    should know about choices that were made.
+    should know about choices that were made. output: the network's output that was chosen, where it returns several.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> model = featvis.Model(network, "mine", input_size=(3, 32, 32), mean=(0.5,), std=(0.5,))
@@ -37,6 +37,7 @@ class Model:
     weights: str = "as given"
     seed: int | None = None
     notes: tuple[str, ...] = ()
+    output: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +74,7 @@ class Model:
     def settings(self) -> dict[str, Any]:
         """Everything that was resolved, as plain values."""
         return {
+            **({} if self.output is None else {"output": self.output}),
             "model": self.spec,
             "weights": self.weights,
             "seed": self.seed,

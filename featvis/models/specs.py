@@ -29,6 +29,7 @@ from featvis.models.factories import network_from
 from featvis.models.model import Model
 from featvis.models.preprocessing import Preprocessing
 from featvis.models.zoo import ZOO, card_named
+from featvis.tracing.outputs import taking
 from featvis.tracing.refusals import check_traceable
 
 
@@ -38,6 +39,7 @@ def load_model(
     seed: int = 0,
     device: str = "auto",
     kind: str | None = None,
+    output: str | None = None,
     **preprocessing: Any,
 ) -> Model:
     """The Model that a spec names, in eval mode.
@@ -45,8 +47,9 @@ def load_model(
     spec: a torchvision classification model's name; `zoo:NAME`; `timm:NAME`; `package.module:factory` or `path/file.py:factory`; a
     `.pt2` exported program. weights: None for the spec's usual ones, a torchvision enum name, `DEFAULT`, `none` (random, drawn with
     seed), or a `.pth` or `.safetensors` file; what `featvis fix --save` wrote gets its fixes applied first. kind: what a network of the
-    zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. preprocessing: the fields of
-    Preprocessing, mean, std, size and channels, where they are not the network's own. Raises FeatvisError for whatever of this is
+    zoo must be, "classifier", "discriminator" or "generator"; None for one that reads pictures. output: the name or number of the output
+    to take, where the network returns several; dots lead into what is nested. preprocessing: the fields of Preprocessing, mean,
+    std, size and channels, where they are not the network's own. Raises FeatvisError for whatever of this is
     wrong, with how to mend it.
 
     >>> model = featvis.load_model("zoo:cifar-k3s2")
@@ -73,7 +76,7 @@ def load_model(
     model.module.to(target)
     for part in model.module.modules():
         part.training = False
-    return model
+    return model if output is None else replace(model, module=taking(model.module, output), output=output)
 
 
 def _device(name: str) -> torch.device:

@@ -13,7 +13,8 @@ from featvis.errors import FeatvisError, nearest_names
 from featvis.repair import backward, forward
 from featvis.repair.changes import NOT_REACHED, Change, layer_names
 from featvis.repair.forward import Site
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import copy_module
+from featvis.tracing.outputs import output_tensor
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Operation, Trace, trace
 
@@ -305,7 +306,7 @@ def _nothing(fix: Fix, module: nn.Module, missed: Sequence[Change]) -> str:
 
 def _check_shape(twin: nn.Module, images: Tensor, record: Trace, name: str) -> None:
     with torch.no_grad(), refusals(images):
-        shape = tuple(output_tensor(twin(images[:1])).shape)
+        shape = tuple(output_tensor(twin(images[:1]), record.form.name).shape)
     expected = shape if record.output is None else record.shapes[record.output]
     if shape != expected:
         raise FeatvisError(

@@ -1,10 +1,10 @@
-"""Copies of networks that leave the original alone, names of their layers, and the tensor among their outputs."""
+"""Copies of networks that leave the original alone, and names of their layers."""
 
 from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,28 +55,6 @@ def _tensors(value: object) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _tensors(item)
-
-
-def output_tensor(output: Any) -> Tensor:
-    """The tensor that a network's output stands for: itself, `logits` or `out` of a mapping or object, else the first one."""
-    if isinstance(output, Tensor):
-        return output
-    for key in ("logits", "out"):
-        if isinstance(output, Mapping) and isinstance(output.get(key), Tensor):
-            return output[key]
-        if isinstance(getattr(output, key, None), Tensor):
-            return getattr(output, key)
-    items: Iterable[Any] = ()
-    if isinstance(output, Mapping):
-        items = output.values()
-    elif isinstance(output, Sequence) and not isinstance(output, str):
-        items = output
-    for item in items:
-        if isinstance(item, Tensor):
-            return item
-    raise FeatvisError(
-        f"the network returned {type(output).__name__}; expected a tensor, or a dict or tuple that holds one"
-    )
 
 
 def as_input(module: nn.Module, images: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
 from featvis.tracing.folding import prepare_network
-from featvis.tracing.networks import as_input, copy_module, output_tensor
+from featvis.tracing.networks import as_input, copy_module
+from featvis.tracing.outputs import output_tensor
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Trace, trace
 
@@ -33,11 +34,13 @@ class Run:
     """One form of a network, which runs until the deepest of its layers returns for the last time.
 
     calls: the layers that are read, by dotted name, with how often each runs; the one that returns last stands last. "" is the
-    network itself.
+    network itself. output: names the output that is taken where the network returns several.
     """
 
-    def __init__(self, network: nn.Module, calls: Mapping[str, int], dtype: torch.dtype | None) -> None:
-        self.network, self._calls, self._dtype = network, calls, dtype
+    def __init__(
+        self, network: nn.Module, calls: Mapping[str, int], dtype: torch.dtype | None, output: Callable[[], str]
+    ) -> None:
+        self.network, self._calls, self._dtype, self._output = network, calls, dtype, output
         self._seen: Counter[str] = Counter()
         self._held: dict[str, Tensor] = {}
         for name in calls:
@@ -56,7 +59,7 @@ class Run:
         with refusals(pixels), contextlib.suppress(_Reached):
             output = self.network(own)
             if "" in self._calls:
-                self._held[""] = output_tensor(output)
+                self._held[""] = output if isinstance(output, Tensor) else output_tensor(output, self._output())
         held, self._held = self._held, {}
         for name in self._calls:
             if name not in held:
@@ -88,7 +91,7 @@ class Prepared:
 
     module: stays as it is, in every respect. stop: the layers that are read, by dotted name, "" the network itself; each is read at its
     last call, and the pass ends at the deepest. pixels: an input, (B, C, H, W) or (B, C, L), on which it is found out how often they
-    run. dtype: of the twin, where not the network's own.
+    run. dtype: of the twin, where not the network's own. record: the network's trace, where there is one already.
 
     `plain` is the network as it is. `prepare` makes a faster form, with batch norms folded and memory laid out channels last, and keeps it
     where it proves to be the same; `prepared` says whether it is in use and `notes` say why not. Raises FeatvisError for a
@@ -96,12 +99,17 @@ class Prepared:
     """
 
     def __init__(
-        self, module: nn.Module, stop: Sequence[str], pixels: Tensor, dtype: torch.dtype | None = None
+        self,
+        module: nn.Module,
+        stop: Sequence[str],
+        pixels: Tensor,
+        dtype: torch.dtype | None = None,
+        record: Trace | None = None,
     ) -> None:
         self.module, self.notes = module, list[str]()
-        self._stop, self._example, self._dtype = stop, pixels[:1], dtype
+        self._stop, self._example, self._dtype, self._record = stop, pixels[:1], dtype, record
         self._calls = self._counted(pixels)
-        self.plain = Run(self._copy(dtype), self._calls, dtype)
+        self.plain = self._run(self._copy(dtype), dtype)
         self._fast: Run | None = None
 
     @property
@@ -112,7 +120,7 @@ class Prepared:
     @cached_property
     def record(self) -> Trace:
         """The trace of the whole network. Raises FeatvisError where it cannot be traced, with the network's own words."""
-        return trace(self.module, as_input(self.module, self._example))
+        return self._record or trace(self.module, as_input(self.module, self._example))
 
     @cached_property
     def total_stride(self) -> int:
@@ -166,7 +174,7 @@ class Prepared:
 
     def in_double(self) -> Run:
         """The plain network in float64, where rounding hardly ever flips a rectifier."""
-        return Run(self._copy(torch.float64), self._calls, torch.float64)
+        return self._run(self._copy(torch.float64), torch.float64)
 
     def _agree_in_double(self, results: Callable[[Run], Sequence[Tensor]], channels_last: bool) -> bool:
         """Whether the faster form is the same function: rounding can flip a rectifier, in float64 hardly ever."""
@@ -181,7 +189,10 @@ class Prepared:
 
     def _folded(self, dtype: torch.dtype | None, channels_last: bool) -> Run:
         network = prepare_network(self._copy(dtype), self.record, self._stop, channels_last)
-        return Run(network, self._calls, dtype)
+        return self._run(network, dtype)
+
+    def _run(self, network: nn.Module, dtype: torch.dtype | None) -> Run:
+        return Run(network, self._calls, dtype, lambda: self.record.form.name)
 
     def _counted(self, pixels: Tensor) -> dict[str, int]:
         """How often each layer runs, in the order of their last return; the network itself returns after all of them."""
@@ -200,7 +211,7 @@ class Prepared:
                 whole.get_submodule(name).register_forward_hook(counting(name))
             try:
                 with torch.no_grad():
-                    Run(whole, {"": 1}, self._dtype)(pixels)
+                    Run(whole, {"": 1}, self._dtype, str)(pixels)
             except FeatvisError:
                 # A picture may be too small for layers that nobody reads.
                 if not all(name in calls for name in layers):

@@ -6,7 +6,7 @@ One forward pass is watched below autograd, where functional pooling, slicing an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,17 @@ from torch.utils.weak import WeakIdKeyDictionary
 from featvis.errors import FeatvisError
 from featvis.tracing.following import follow, rearranges
 from featvis.tracing.grids import Grid
-from featvis.tracing.networks import copy_module, output_tensor
+from featvis.tracing.networks import copy_module
+from featvis.tracing.outputs import Form, channel_axis, form_of, output_tensor, outputs_in, preferred
 from featvis.tracing.places import Place, varying
 from featvis.tracing.refusals import check_traceable, refusals
 from featvis.tracing.steps import Lost, Places, Step
 from featvis.tracing.traced import TracedPeriods
 from featvis.tracing.watching import Watcher
 from featvis.tracing.windows import Window, window_of
+
+WEIGHTED = ("convolution", "mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer", "_cudnn_rnn")
+"""Operations that weights take part in."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,12 @@ class Trace:
     operations: list[Operation] = field(default_factory=list)
     grids: dict[int, Grid | None] = field(default_factory=dict)
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    channel_axes: dict[int, int] = field(default_factory=dict)
+    along: dict[int, set[int]] = field(default_factory=dict)
     layer_outputs: dict[str, int] = field(default_factory=dict)
     layer_calls: dict[str, int] = field(default_factory=dict)
     layer_types: dict[str, str] = field(default_factory=dict)
     output: int | None = None
+    form: Form = field(default_factory=Form)
 
     def leading_to(self, value: int | None) -> list[Operation]:
         """The operations that a value depends on, in order."""
@@ -89,9 +94,14 @@ class Trace:
                 found.append(operation)
         return found[::-1]
 
-    def channel_axis(self, layer: str) -> int:
-        """The dimension of a layer's output that its channels run along: 1, or the last in a layer of tokens or with channels last."""
-        return self.channel_axes.get(self.layer_outputs.get(layer, -1), 1)
+    def form_at(self, layer: str) -> Form:
+        """How a layer's output is read, the network's own where it is "": its channels are dimension 1, or the last of tokens."""
+        if not layer:
+            return self.form
+        number = self.layer_outputs.get(layer)
+        if number is None:
+            return Form()
+        return Form(classes=channel_axis(self.along[number], self.shapes[number], signals=len(self.shapes[0]) == 3))
 
     def periods(self, layer: str | None = None) -> TracedPeriods:
         """What the strides between the input and a layer's output (the network's where None) lead to, by axis.
@@ -131,7 +141,7 @@ class _Recorder(Watcher):
         self.places[number] = places
         self.trace.grids[number] = Grid.of(places[0], tensor.shape) if places else None
         self.trace.shapes[number] = tuple(tensor.shape)
-        self.trace.channel_axes[number] = _channel_axis(places, tensor.shape)
+        self.trace.along[number] = {dimension for place in places for axis in place.axes for dimension in varying(axis)}
         return number
 
     def _places_of(self, tensor: Tensor) -> Places:
@@ -219,6 +229,30 @@ class _Recorder(Watcher):
         number = self.numbers.get(tensor)
         return tensor if number is None else Value(number)
 
+    def settle(self, output: Any) -> None:
+        """Find out which of the network's outputs is taken, and how it is read."""
+        outputs = outputs_in(output)
+        numbers = {name: self.number_of(tensor) for name, tensor in outputs.items()}
+        depending = {name: number for name, number in numbers.items() if number is not None}
+        if not depending:
+            self.trace.output = self.number_of(output_tensor(output))
+            return
+        made_of = {
+            name: {number for operation in self.trace.leading_to(its) for number in operation.inputs}
+            for name, its in depending.items()
+        }
+        upstream = {
+            name: {other for other, number in depending.items() if other != name and number in made_of[name]}
+            for name in depending
+        }
+        depths = {
+            name: sum(operation.operator in WEIGHTED for operation in self.trace.leading_to(its))
+            for name, its in depending.items()
+        }
+        name = preferred({name: outputs[name] for name in depending}, upstream, depths)
+        self.trace.output = depending[name]
+        self.trace.form = form_of(outputs, name, self.trace.along[depending[name]], self.trace.shapes[0])
+
     def enter(self, name: str, module: nn.Module) -> None:
         self.calls += 1
         self.running.append((name, self.calls))
@@ -233,13 +267,6 @@ class _Recorder(Watcher):
             return
         if number is not None:
             self.trace.layer_outputs[name] = number
-
-
-def _channel_axis(places: Places, shape: Sequence[int]) -> int:
-    """The one dimension beside the batch along which elements lie at the same place; 1 where that is none, or several."""
-    along = {dimension for place in places for axis in place.axes for dimension in varying(axis)}
-    free = [dimension for dimension, size in enumerate(shape) if dimension and size > 1 and dimension not in along]
-    return free[0] if along and len(free) == 1 else 1
 
 
 def _put(place: Place, where: Tensor, view: Tensor, base: Tensor) -> Place:
@@ -269,7 +296,7 @@ def trace(module: nn.Module, example: Tensor) -> Trace:
     with torch.no_grad(), refusals(example):
         with recorder:
             output = twin(example)
-        recorder.trace.output = recorder.number_of(output_tensor(output))
+        recorder.settle(output)
     return recorder.trace
 
 

@@ -41,7 +41,7 @@ def test_options_are_listed_in_the_order_given(command):
 
 
 def test_a_network_is_the_one_that_load_model_gives():
-    asked = NetworkAsked("none", 3, (0.5,), (0.25,), (32, 48), None, "cpu", "zoo:cifar-k3s2")
+    asked = NetworkAsked("none", 3, (0.5,), (0.25,), (32, 48), None, "cpu", spec="zoo:cifar-k3s2")
     model = asked.model()
     expected = load_model("zoo:cifar-k3s2", "none", 3, "cpu", mean=(0.5,), std=(0.25,), size=(32, 48))
     assert model.settings() == expected.settings()

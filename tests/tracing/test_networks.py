@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from featvis.errors import FeatvisError, nearest_names
-from featvis.tracing.networks import copy_module, layer_named, output_tensor
+from featvis.tracing.networks import copy_module, layer_named
+from featvis.tracing.outputs import output_tensor
 
 
 def fingerprint(module):

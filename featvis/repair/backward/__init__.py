@@ -105,7 +105,7 @@ def _calibrate(module: nn.Module, images: Tensor) -> list[Change]:
         if evening in layer._forward_pre_hooks.values():
             continue
         even_out(layer, torch.ones(1, 1, 1))
-        profile = measured_profile(twin, layer, images, _phases(row, total, len(size)))
+        profile = measured_profile(twin, layer, images, _phases(row, total, len(size)), record.form)
         for network in (twin, module):
             even_out(network.get_submodule(name), profile)
         changes.append(Change(name, words(layer), "its gradient evened", f"calibrated on {len(images)} pictures"))

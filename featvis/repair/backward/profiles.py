@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError
 from featvis.measure.phases import fold, interior, period_parts, shrunk
 from featvis.repair.backward.windows import planes_of, window_in_plane
-from featvis.tracing.networks import output_tensor
+from featvis.tracing.outputs import FIRST, Form
 from featvis.tracing.refusals import refusals
 from featvis.tracing.windows import CONVOLUTIONS, times
 
@@ -67,15 +67,18 @@ def drawn_alike(module: nn.Module) -> bool:
     return float(surplus) > CHANCE
 
 
-def measured_profile(network: nn.Module, layer: nn.Module, images: Tensor, phases: tuple[int, ...]) -> Tensor:
+def measured_profile(
+    network: nn.Module, layer: nn.Module, images: Tensor, phases: tuple[int, ...], form: Form = FIRST
+) -> Tensor:
     """The expected energy by phase of the gradient at a layer's input, (C, rows, columns), each channel with mean 1.
 
     Each picture counts alike. What the mean profile of a channel owes to the spread between pictures is taken off, for each exact period
-    (James and Stein 1961). Channels without any energy have ones. Raises FeatvisError where the map holds no whole period.
+    (James and Stein 1961). form: how the network's output is read. Channels without any energy have ones. Raises FeatvisError where the map
+    holds no whole period.
     """
     deviations, level, count = torch.zeros(()), torch.zeros(()), 0
     squares: dict[int, Tensor] = {}
-    for gradient in _arriving(network, layer, images):
+    for gradient in _arriving(network, layer, images, form):
         energy = planes_of(gradient).double().square()
         total = energy.mean((1, 2, 3), keepdim=True)
         energy = (energy / total)[(total > 0).flatten()]
@@ -98,7 +101,7 @@ def measured_profile(network: nn.Module, layer: nn.Module, images: Tensor, phase
     return torch.where(level > 0, 1 + expected * count / level, 1.0).clamp_min(LEAST)
 
 
-def _arriving(network: nn.Module, layer: nn.Module, images: Tensor) -> Iterator[Tensor]:
+def _arriving(network: nn.Module, layer: nn.Module, images: Tensor, form: Form) -> Iterator[Tensor]:
     """What a layer of a frozen network sends back to its input from the top logit: batch after batch, call after call."""
     seen: list[Tensor] = []
 
@@ -112,7 +115,7 @@ def _arriving(network: nn.Module, layer: nn.Module, images: Tensor) -> Iterator[
         for batch in images.split(BATCH):
             seen.clear()
             with torch.enable_grad(), refusals(batch):
-                output = output_tensor(network(batch.clone().requires_grad_().clone()))
+                output = form.of(network(batch.clone().requires_grad_().clone()))
                 logits = output.flatten(2).mean(2) if output.ndim > 2 else output.view(len(batch), -1)
                 found = torch.autograd.grad(logits.amax(1).sum(), seen, allow_unused=True)
             yield from (gradient for gradient in found if gradient is not None)

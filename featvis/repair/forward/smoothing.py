@@ -12,7 +12,7 @@ from featvis.repair.changes import Change
 from featvis.repair.forward.sites import Site, enlarges, resamples, upsamples
 from featvis.repair.forward.surrounding import check_axes, sites, surround
 from featvis.repair.layers import SmoothHold1d, SmoothHold2d, SmoothingDeconv1d, SmoothingDeconv2d
-from featvis.tracing.networks import output_tensor
+from featvis.tracing.outputs import output_tensor
 from featvis.tracing.windows import Window, per_axis, size_words
 
 ORDER = 1
