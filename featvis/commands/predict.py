@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     help="An operator or layer without a rule that is taken to pass the gradient on as it is.",
 )
 def predict(network: NetworkAsked, html_path: str | None, layer: str | None, assume_identity: tuple[str, ...]) -> None:
-    """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights."""
+    """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights.
+
+    It holds where weights are independent, as random ones are; what training leaves is for `featvis audit`.
+    """
+    from featvis.predict.prediction import HOLDS, statement
     from featvis.predict.prediction import predict as predict_energies
 
     check_writable(html_path)
@@ -40,11 +44,8 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
 
         settings = {**model.settings(), "layer": layer, "assumed identity": list(assume_identity)}
         write_prediction(html_path, uniform, learned, settings, command_line(click.get_current_context()))
-    total = uniform.total_stride
-    click.echo(
-        f"Expected E({total}) of {model.spec}: {uniform.energy.get(total, 0):.4f} for the architecture alone, "
-        f"{learned.energy.get(total, 0):.4f} with its {model.weights} weights."
-    )
+    said = statement({"for the architecture alone": uniform, f"with its {model.weights} weights": learned})
+    click.echo(f"{model.spec}: {said}")
     rows = [
         (
             str(period),
@@ -56,7 +57,7 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
         for period in uniform.energy
     ]
     columns = ("period", "uniform E", "of exactly this period", "learned E", "of exactly this period")
-    print_table("expected energy by period", columns, rows)
+    print_table(f"expected energy by period, {HOLDS}", columns, rows)
     _print_layers(uniform, learned)
     for note in dict.fromkeys((*uniform.notes, *learned.notes)):
         click.echo(f"note: {note}")

@@ -7,8 +7,7 @@ kept apart for each pixel and channel.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -18,14 +17,15 @@ from torch import Tensor, nn
 
 from featvis.errors import FeatvisError, nearest_names
 from featvis.files import document_text, plain
+from featvis.measure.finding import DRIFTS, NO_STRIDE, listed
 from featvis.measure.periods import exact_periods, periods_of
-from featvis.measure.phases import fold, interior
+from featvis.measure.phases import fold
+from featvis.predict.independence import dependent_layers
+from featvis.predict.layers import LayerPrediction, expected_phases, layer_prediction, unevenness, window_places
 from featvis.predict.rules import RULES, identity
 from featvis.predict.steps import Rule, Step
-from featvis.tracing.grids import Grid
 from featvis.tracing.networks import layer_named
 from featvis.tracing.trace import Operation, Trace, Value, trace
-from featvis.tracing.windows import Window
 
 SCHEMA = "featvis.prediction/1"
 
@@ -36,33 +36,23 @@ LARGE = 1e6
 """An energy is scaled back once it leaves 1/LARGE to LARGE."""
 
 
-@dataclass(frozen=True)
-class LayerPrediction:
-    """What one layer with a window does to the energy that passes back through it.
+HOLDS = "if weights were independent"
+"""What every prediction holds for, as part of a sentence."""
 
-    name, type: as in the layer table, a function in brackets. kernel, stride: for each axis; remainder: kernel modulo stride, 0 where
-    every pixel is read equally often. period: in pixels, what the layer can leave in the picture. injected: E at its own stride, from
-    an even map behind it. arriving: E at its own stride of the whole predicted map at its input. cumulative: the same at the period of
-    everything from there to the score. Both are None where that map holds no whole period.
-    """
+EVEN = 5e-5
+"""Expected energies below this are called even: they would be written as 0.0000."""
 
-    name: str
-    type: str
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    remainder: tuple[int, ...]
-    period: int
-    injected: float
-    arriving: float | None
-    cumulative: float | None
+NAMED = 3
+"""As many layers are named whose weights are visibly not independent."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The expected energy of the input gradient by pixel phase.
+    """The expected energy of the input gradient by pixel phase, if weights were independent; `print` says it in a sentence.
 
     energy: E(p) for each divisor p of the total stride. exact_periods: of the harmonics of exactly that period, which add up to
     E(total stride). profile: (P, P), mean 1; (1, P) for signals. layers: from the pixels to the score. notes: what was simplified.
+    dependent: the layers whose own weights are visibly not independent, the most visible first. unknown: what makes the period unknown.
     """
 
     total_stride: int
@@ -72,14 +62,39 @@ class Prediction:
     layers: tuple[LayerPrediction, ...]
     weights: str
     notes: tuple[str, ...]
+    dependent: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = "with its own weights" if self.weights == "learned" else "for the architecture alone"
+        return "\n".join((statement({named: self}), *(f"note: {note}" for note in self.notes)))
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it; periods become strings."""
-        return plain({"schema": SCHEMA, **vars(self)})
+        return plain({"schema": SCHEMA, "holds": HOLDS, **vars(self)})
 
     def to_json(self) -> str:
         """The prediction as JSON."""
         return document_text(self)
+
+
+def statement(predictions: Mapping[str, Prediction]) -> str:
+    """What predictions of one network say together, as one or two sentences; by what they are for, "with its own weights"."""
+    first = next(iter(predictions.values()))
+    total = first.total_stride
+    if total not in first.energy:
+        return f"The period is unknown: {listed(first.unknown)}." if first.unknown else f"{NO_STRIDE}."
+    uneven = [one for one in predictions.values() if one.energy[total] >= EVEN]
+    said = "No checkerboard is expected"
+    if uneven:
+        parts = uneven[0].exact_periods
+        said = f"A period-{max(parts, key=lambda period: parts[period])} checkerboard is expected"
+    energies = ", ".join(f"{one.energy[total]:.4f} {name}" for name, one in predictions.items())
+    doubt = any(one.dependent for one in predictions.values())
+    return f"{said} {HOLDS}: E({total}) = {energies}.{f' {DEPENDENT}.' if doubt else ''}"
+
+
+DEPENDENT = "These weights are visibly not: measure with `featvis audit`"
 
 
 def predict(
@@ -115,7 +130,7 @@ def predict(
 
     learned = weights == "learned"
     like = like if like.dtype == torch.float64 else like.float()
-    places = _places(record, end)
+    places = window_places(record, end)
     outputs = {spot.output for spots in places.values() for spot in spots}
     behind: dict[int, Tensor] = {}
     layers: dict[int, LayerPrediction] = {}
@@ -125,19 +140,34 @@ def predict(
         if number in outputs:
             behind[number] = energy.flatten(2).mean((0, 2)) if energy.ndim > 2 else energy.mean(0)
         for spot in places.get(number, ()):
-            layers[spot.order] = _layer_prediction(spot, energy, behind, record, total_stride, learned)
+            layers[spot.order] = layer_prediction(spot, energy, behind, record, total_stride, learned)
         if number == 0:
-            profile = _profile(energy, record.grids[0], (Fraction(total_stride),) * axes)
+            profile = expected_phases(energy, record.grids[0], (Fraction(total_stride),) * axes)
     if profile is None:
         raise FeatvisError("no gradient of the score reaches the pixels, or one past counting; choose another layer")
 
     cumulative = {
-        period: _unevenness(fold(profile, *((period, period) if axes == 2 else (1, period))))
+        period: unevenness(fold(profile, *((period, period) if axes == 2 else (1, period))))
         for period in periods_of(total_stride)
     }
-    rows = tuple(layers[order] for order in sorted(layers))
+    periods = record.periods(layer)
+    unknown = (*periods.lost, *((DRIFTS,) if periods.drifting else ()))
+    if unknown:
+        notes.add(f"the period is unknown ({listed(unknown)}): what repeats otherwise is not in these numbers")
+    dependent = dependent_layers(module, record.leading_to(end)) if learned else ()
+    if dependent:
+        first = listed(dependent[:NAMED]) + (f" and {len(dependent) - NAMED} more" if len(dependent) > NAMED else "")
+        notes.add(f"the weights of {first} are visibly not independent: measure with `featvis audit`")
     return Prediction(
-        total_stride, cumulative, exact_periods(cumulative), profile.cpu(), rows, weights, tuple(sorted(notes))
+        total_stride,
+        cumulative,
+        exact_periods(cumulative),
+        profile.cpu(),
+        tuple(layers[order] for order in sorted(layers)),
+        weights,
+        tuple(sorted(notes)),
+        dependent,
+        unknown,
     )
 
 
@@ -203,97 +233,3 @@ def _what(operation: Operation) -> str:
 
 
 _MEND = "--assume-identity NAME, an operator or a layer, takes it to pass the gradient on as it is"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """An operation that reads a map through windows: its number in the trace, its output, and what it reads along each axis."""
-
-    order: int
-    operation: Operation
-    output: int
-    window: Window
-
-
-def _places(record: Trace, end: int | None) -> dict[int, list[_Place]]:
-    """The windowed operations behind a value, by the number of the map that they read; transposed ones are wider than they read."""
-    found: dict[int, list[_Place]] = {}
-    for order, operation in enumerate(record.leading_to(end)):
-        inputs, window = operation.inputs, operation.window
-        grid = record.grids[inputs[0]] if inputs else None
-        if window is None or not window.kernel or grid is None or grid.dimensions is None or operation.grid is None:
-            continue
-        if operation.operator == "convolution" and operation.arguments[6]:
-            continue
-        if operation.operator == "slice":
-            along = operation.arguments[1] % len(record.shapes[inputs[0]])
-            strides = [window.stride[0] if dimension == along else 1 for dimension in grid.dimensions]
-            window = Window.of(1, strides, axes=len(strides))
-        window = window.on(len(grid.strides))
-        if max(*window.kernel, *window.stride) > 1:
-            found.setdefault(inputs[0], []).append(_Place(order, operation, operation.outputs[0], window))
-    return found
-
-
-def _layer_prediction(
-    spot: _Place, energy: Tensor, behind: dict[int, Tensor], record: Trace, total_stride: int, learned: bool
-) -> LayerPrediction:
-    operation, grid = spot.operation, record.grids[spot.operation.inputs[0]]
-    assert grid is not None
-    name = operation.layer
-    is_leaf = not any(other.startswith(f"{name}.") for other in record.layer_types) and name in record.layer_types
-    strides = [Fraction(stride) for stride in spot.window.stride]
-    own = _profile(energy, grid, strides)
-    whole = _profile(energy, grid, [total_stride / stride for stride in grid.strides])
-    return LayerPrediction(
-        name=name,
-        type=record.layer_types[name] if is_leaf else f"({operation.operator})",
-        kernel=spot.window.kernel,
-        stride=spot.window.stride,
-        remainder=spot.window.remainder,
-        period=math.lcm(*((a * b).numerator for a, b in zip(grid.strides, strides, strict=True))),
-        injected=_unevenness(_taps_by_phase(spot, behind.get(spot.output), learned)),
-        arriving=None if own is None else _unevenness(own),
-        cumulative=None if whole is None else _unevenness(whole),
-    )
-
-
-def _taps_by_phase(spot: _Place, behind: Tensor | None, learned: bool) -> Tensor:
-    """The energy that one windowed operation sends to each phase of its stride from an even map, mean 1; never read: 0.
-
-    behind: mean energy of each channel of its output, (C,).
-    """
-    if max(spot.window.stride) == 1:
-        return torch.ones(spot.window.stride)
-    taps = torch.ones(spot.window.kernel, dtype=torch.float64)
-    weight = spot.operation.arguments[1]
-    if learned and isinstance(weight, Tensor) and behind is not None:
-        squares = weight.double().square().sum(1)
-        taps = torch.tensordot(behind.to(squares), squares, 1).cpu()
-    taps = spot.window.by_phase(taps)
-    return taps / taps.mean()
-
-
-def _profile(energy: Tensor, grid: Grid | None, periods: Sequence[Fraction]) -> Tensor | None:
-    """Phase profile (rows, columns), mean 1, of a map's energy over the interior that the measure takes.
-
-    periods: along each axis of the grid, in its own pixels. None where no whole period fits or there is no energy.
-    """
-    if grid is None or grid.dimensions is None:
-        return None
-    others = [dimension for dimension in range(energy.ndim) if dimension not in grid.dimensions]
-    flat = energy.sum(others).double()
-    sizes = [int(period) for period in periods]
-    if any(
-        period.denominator > 1 or size > length for period, size, length in zip(periods, sizes, flat.shape, strict=True)
-    ):
-        return None
-    if flat.ndim == 1:
-        flat, sizes = flat.unsqueeze(0), [1, *sizes]
-    profile = fold(flat[interior(flat.shape[0], sizes[0]), interior(flat.shape[1], sizes[1])], *sizes)
-    mean = profile.mean()
-    return profile / mean if bool(mean > 0) and bool(mean.isfinite()) else None
-
-
-def _unevenness(profile: Tensor) -> float:
-    return float((profile - 1).square().mean())

@@ -8,14 +8,10 @@ from typing import Any
 
 from featvis.files import document_text, write_text
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import NO_STRIDE
-from featvis.predict.prediction import SCHEMA, Prediction
+from featvis.predict.prediction import HOLDS, SCHEMA, Prediction, statement
 from featvis.report.explorer import stack_of
 from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Number, csv_of, profile_images, profile_numbers
-
-EVEN = 5e-5
-"""Expected energies below this are called even: they would be written as 0.0000."""
 
 
 def write_prediction(
@@ -31,13 +27,14 @@ def prediction_html(uniform: Prediction, learned: Prediction, settings: Mapping[
     uniform, learned: of the same network. settings: of the network, as a Model gives them. command: what repeats the prediction.
     """
     both = {"architecture alone": uniform, "its own weights": learned}
-    content = {"schema": SCHEMA, **settings, **{found.weights: found for found in both.values()}}
+    named = {"for the architecture alone": uniform, f"with its {settings.get('weights', 'own')} weights": learned}
+    content = {"schema": SCHEMA, "holds": HOLDS, **settings, **{found.weights: found for found in both.values()}}
     layers = [(even, own) for even, own in zip(uniform.layers, learned.layers, strict=True) if max(even.stride) > 1]
     return page_html(
         "predict.html",
         Parts(
             title=f"Expected checkerboard of {settings.get('model', 'a network')}",
-            verdict=_verdict(uniform, learned, str(settings.get("weights", "own"))),
+            verdict=statement(named),
             numbers={
                 "prediction.json": document_text(content),
                 "numbers.csv": csv_of((name, _numbers(found)) for name, found in both.items()),
@@ -53,24 +50,13 @@ def prediction_html(uniform: Prediction, learned: Prediction, settings: Mapping[
         profiles=profile_images({name: found.profile.tolist() for name, found in both.items()}),
         layers=layers,
         total=uniform.total_stride,
+        holds=HOLDS,
     )
 
 
 def _exact(energies: Mapping[int, float]) -> dict[int, Estimate]:
     """Expected energies as estimates without an error; what rounding leaves of 0 is 0."""
     return {period: Estimate(0.0 if abs(value) < 1e-12 else value, None) for period, value in energies.items()}
-
-
-def _verdict(uniform: Prediction, learned: Prediction, weights: str) -> str:
-    total = uniform.total_stride
-    if total not in uniform.energy:
-        return f"{NO_STRIDE}."
-    alone, own = uniform.energy[total], learned.energy[total]
-    said = f"E({total}) = {alone:.4f} for the architecture alone, {own:.4f} with its {weights} weights."
-    if max(alone, own) < EVEN:
-        return f"No checkerboard is expected: {said}"
-    parts = uniform.exact_periods if alone >= EVEN else learned.exact_periods
-    return f"A period-{max(parts, key=lambda period: parts[period])} checkerboard is expected, {said}"
 
 
 def _numbers(found: Prediction) -> Iterator[Number]:

@@ -221,7 +221,7 @@ def test_an_audit_of_signals_gives_a_page() -> None:
     network = nn.Sequential(nn.Conv1d(2, 2, 3, 2)).double()
     found = [predict(network, (2, 32), weights) for weights in ("uniform", "learned")]
     page = prediction_html(*found, {})
-    assert headline(page).startswith("A period-2 checkerboard is expected, E(2) = 0.1111")
+    assert headline(page).startswith("A period-2 checkerboard is expected if weights were independent: E(2) = 0.1111")
     assert "Phase profile of 1 by 2 phases" in page
     assert 'data-dims="1"' in page
 
