@@ -15,7 +15,7 @@ from featvis.errors import FeatvisError
 from featvis.files import document_text, plain, read_document, read_saved, write_document
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import TOLD, Finding, Period, Told
+from featvis.measure.finding import TOLD, Finding, Period, Told, makers_of, makers_words, named
 from featvis.measure.maps import Found
 from featvis.measure.periods import periods_of
 from featvis.measure.phases import expected_profile
@@ -107,6 +107,24 @@ class Audit:
             (culprit.layer, scale * sum(share for exact, share in culprit.shares.items() if period % exact == 0))
             for culprit in self.culprits
         ]
+
+    def blamed(self) -> list[str]:
+        """Who makes each period that stands above its error, in a sentence each; empty where culprits were not asked for."""
+        if not self.culprits:
+            return []
+        said = []
+        for period, energy in self.energy.items():
+            if energy.value <= TOLD * (energy.error or 0):
+                continue
+            makers = makers_of(self.shares(period))
+            if makers:
+                first = next(culprit for culprit in self.culprits if culprit.layer == makers[0][0])
+                said.append(
+                    f"{named(period, energy)}: {makers_words(makers)}; without {first.layer} {named(period, first.left[period])}"
+                )
+            else:
+                said.append(f"{named(period, energy)}: no layer makes a twentieth of it alone")
+        return said
 
     @classmethod
     def of(cls, energies: Energies, **rest: Any) -> Audit:

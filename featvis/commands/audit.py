@@ -227,6 +227,9 @@ def print_culprits(result: Audit) -> None:
         "share",
     )
     print_table("culprits: what is left when this layer alone passes its gradient back evenly", columns, rows)
+    click.echo("the layers that make each period, and what is left of it when the first of them alone is made even:")
+    for said in result.blamed():
+        click.echo(f"  {said}")
     summed = [sum(culprit.shares[period] for culprit in result.culprits) for period in result.exact_periods]
     present = [estimate.value / result.energy[total].value for estimate in result.exact_periods.values()]
     for text, shares in (

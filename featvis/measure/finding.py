@@ -146,12 +146,12 @@ class Finding:
         spoken = total if judged.longest == 1 else judged.longest
         parts = {p: exact[p] for p in sorted(judged.standing_out, key=lambda period: -exact[period].value)}
         # Shares are parts of E(total stride), which holds content too where the pictures are too small to tell.
-        layers = _makers(shares) if parts and spoken == total else ()
+        layers = makers_of(shares) if parts and spoken == total else ()
         return cls(total, spoken, measured.energy.get(spoken), parts, judged.chances, layers)
 
     def blaming(self, shares: Iterable[tuple[str, float]]) -> Finding:
         """The same with the layers that make it. shares: of the energy of the period that is named, by layer."""
-        return replace(self, layers=_makers(shares) if self.period is not None else ())
+        return replace(self, layers=makers_of(shares) if self.period is not None else ())
 
     @property
     def period(self) -> Period | None:
@@ -219,9 +219,7 @@ class Finding:
     def blame(self) -> str:
         """The layers that make most of it, as the end of a sentence; empty where there is none or they were not asked for."""
         if self.layers:
-            share = sum(share for _, share in self.layers)
-            # Each is evened alone: what two of them make together counts for both.
-            return f", {'all of it' if share > 1 else percent(share)} from {listed([name for name, _ in self.layers])}"
+            return f", {makers_words(self.layers)}"
         if not self.repeats:
             return ""
         if not self.needs:
@@ -290,7 +288,7 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _makers(shares: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+def makers_of(shares: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
     """The fewest layers that make most of it, the strongest first."""
     makers: list[tuple[str, float]] = []
     for layer, share in sorted(shares, key=lambda one: -one[1]):
@@ -298,6 +296,13 @@ def _makers(shares: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...
             break
         makers.append((layer, share))
     return tuple(makers)
+
+
+def makers_words(makers: Sequence[tuple[str, float]]) -> str:
+    """How much of an energy layers make together, and their names: "97 % from pool"."""
+    share = sum(its for _, its in makers)
+    # Each is evened alone: what two of them make together counts for both.
+    return f"{'all of it' if share > 1 else percent(share)} from {listed([name for name, _ in makers])}"
 
 
 def percent(share: float) -> str:

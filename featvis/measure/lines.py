@@ -130,10 +130,16 @@ def whole_period(frequency: float, length: int, near: float = RESOLUTION) -> int
 
     1 at frequency 0. At most a quarter of the length, in pixels. near: cycles over the length that the harmonic may lie off.
     """
-    for period in range(1, max(length // REPEATS, 1) + 1):
-        if abs(frequency * period - round(frequency * period)) * length <= near * period:
-            return period
-    return None
+
+    def off(period: int) -> float:
+        return abs(frequency - round(frequency * period) / period) * length
+
+    longest = max(length // REPEATS, 1)
+    shortest = next((period for period in range(1, longest + 1) if off(period) <= near), None)
+    if shortest is None:
+        return None
+    # The frequencies of long periods lie so close that one of 32 pixels is near that of 31 too.
+    return min(range(shortest, min(shortest * 9 // 8, longest) + 1), key=off)
 
 
 def _combined(lines: Iterable[Line]) -> list[Comb]:

@@ -18,6 +18,7 @@ from featvis.audit.variants import compare_variants
 from featvis.data.pictures import find_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.compensations import LowPass
+from featvis.gradients.draws import Draws
 from featvis.measure.phases import fold
 from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
@@ -204,3 +205,62 @@ def test_a_baseline_is_an_audit() -> None:
     energies = checkerboard_energy(torch.randn(4, 3, 32, 32), 4)
     with pytest.raises(FeatvisError, match=r"a baseline of type Energies; expected an Audit"):
         find_culprits(model, [torch.randn(4, 3, 32, 32)], energies)
+
+
+def test_each_period_is_blamed_on_the_layer_whose_evening_lowers_it(pictures: list[Path]) -> None:
+    """Average pooling of 2, then a 3 x 3 kernel of stride 2, makes period 4 alone; a 1 x 1 kernel of stride 2 beside it makes period 2."""
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, WIDTH, 3, 2))
+            self.narrow = nn.Conv2d(3, WIDTH, 1, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([torch.relu(self.wide(x)).mean((2, 3)), 0.3 * torch.relu(self.narrow(x)).mean((2, 3))], 1)
+
+    torch.manual_seed(0)
+    network = Branches().double().eval()
+    model = Model(network, "branches", (3, 64, 64), mean=(0.5,), std=(0.25,))
+    audit = audit_pictures(model, pictures, Request("seeds", culprits=True))
+    strongest = {period: max(audit.shares(period), key=lambda one: one[1]) for period in (2, 4)}
+    assert strongest[2][0] == "narrow"
+    exact = {culprit.layer: culprit.shares[4] * audit.energy[4].value for culprit in audit.culprits}
+    assert max(exact, key=lambda layer: exact[layer]) == "wide.1"
+
+    # By plain autograd, with what the layer sends back divided by the root of its mean energy by phase, channel by channel.
+    images = torch.stack([model.normalise(model.load(path)[1]) for path in pictures]).double()
+    signs = Draws(0, range(len(images))).signs(network(images))
+    sent: list[Tensor] = []
+
+    def gradients(treated: nn.Module | None) -> Tensor:
+        pixels = images.clone().requires_grad_()
+
+        def before(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+            own = arguments[0].view_as(arguments[0])
+            own.register_hook(evened)
+            return (own,)
+
+        def evened(gradient: Tensor) -> Tensor:
+            sent.append(gradient)
+            energy = gradient.square().sum(0)
+            rows = [energy[:, row::2][:, :, column::2].mean((1, 2)) for row in (0, 1) for column in (0, 1)]
+            profile = torch.stack(rows, 1)
+            profile = profile / profile.mean(1, keepdim=True)
+            factor = torch.ones_like(gradient)
+            for number in range(4):
+                factor[:, :, number // 2 :: 2, number % 2 :: 2] = profile[:, number].rsqrt().view(1, -1, 1, 1)
+            return gradient * factor
+
+        handle = None if treated is None else treated.register_forward_pre_hook(before)
+        (gradient,) = torch.autograd.grad((network(pixels) * signs).sum(), pixels)
+        if handle is not None:
+            handle.remove()
+        return gradient
+
+    plain, without = (checkerboard_energy(gradients(layer), 4).exact_periods[4] for layer in (None, network.wide[1]))
+    assert sent
+    assert exact["wide.1"] == pytest.approx(plain.value - without.value, rel=1e-6)
+    said = audit.blamed()
+    assert said[0].startswith("E(2) = ")
+    assert "from narrow; without narrow E(2) = " in said[0]

@@ -98,7 +98,8 @@ def test_what_is_strongest_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("frequency", "period"), [(0.25, 4), (0.5, 2), (1 / 3, 3), (-0.2, 5), (0, 1), (0.4975, None), (3 / 7, 7)]
+    ("frequency", "period"),
+    [(0.25, 4), (0.5, 2), (1 / 3, 3), (-0.2, 5), (0, 1), (0.4975, None), (3 / 7, 7), (1 / 32, 32), (0.0314, 32)],
 )
 def test_whole_periods(frequency, period):
     assert whole_period(frequency, 192) == period
