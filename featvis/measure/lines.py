@@ -66,7 +66,7 @@ def find_combs(maps: Tensor) -> tuple[Comb, ...]:
     if plane is None:
         return ()
     lines = _lines(plane)
-    combs = _combined(lines)
+    combs = _combined(lines, plane.size)
     combs = _extended(plane, lines, combs)
     drifting = [
         line
@@ -142,8 +142,8 @@ def whole_period(frequency: float, length: int, near: float = RESOLUTION) -> int
     return min(range(shortest, min(shortest * 9 // 8, longest) + 1), key=off)
 
 
-def _combined(lines: Iterable[Line]) -> list[Comb]:
-    """Lines whose periods divide each other along both axes are harmonics of one comb."""
+def _combined(lines: Iterable[Line], size: tuple[int, int]) -> list[Comb]:
+    """Lines whose periods divide each other along both axes are harmonics of one comb, and so are those that lie beside its harmonics."""
     combs: list[Comb] = []
     for line in lines:
         if line.period is None:
@@ -155,7 +155,8 @@ def _combined(lines: Iterable[Line]) -> list[Comb]:
                 combs[number] = replace(comb, period=(rows, columns), chance=min(comb.chance, line.chance))
                 break
         else:
-            combs.append(Comb(line.period, line.frequency, line.chance))
+            if not any(_belongs(line.frequency, comb, size) for comb in combs):
+                combs.append(Comb(line.period, line.frequency, line.chance))
     return _absorbed(combs)
 
 

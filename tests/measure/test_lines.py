@@ -88,6 +88,15 @@ def test_a_strong_grid_near_a_long_period_drifts_all_the_same(into, of):
     assert abs(found.frequency[1]) == pytest.approx(into / of, abs=0.1 / of)
 
 
+def test_a_faint_line_beside_a_harmonic_is_no_comb_of_its_own():
+    """A third of a cycle off period 16, where 2 / 31 lies nearer."""
+    rows, columns = torch.arange(208)[:, None], torch.arange(208)
+    strong = torch.cos(2 * torch.pi * columns / 16) + torch.cos(2 * torch.pi * rows / 16)
+    faint = torch.cos(2 * torch.pi * (rows * (2 / 31) + columns / 16))
+    found = find_combs(white(32, 208, 208) * (1 + 0.2 * strong + 0.05 * faint))
+    assert [comb.period for comb in found] == [(16, 16)]
+
+
 def test_what_is_strongest_comes_first():
     places = torch.arange(112)
     drifting = torch.cos(2 * torch.pi * places * (47 / 112))
