@@ -53,7 +53,7 @@ class _Meter(Watcher):
         keywords = keywords or {}
         for storage in _storages((arguments, keywords)):
             self.known.add(storage)
-        result = function(*arguments, **keywords)
+        result = self.perform(function, arguments, keywords)
         for storage in _storages(result):
             if storage not in self.known:
                 self.known.add(storage)

@@ -20,6 +20,7 @@ from featvis.tracing.layer_table import LayerRow, explaining_layers, resolution_
 from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
+from featvis.tracing.state import State
 from featvis.tracing.trace import Trace
 from featvis.tracing.traced import TracedPeriods
 
@@ -30,8 +31,8 @@ class GradientEngine:
     The network that is handed in stays as it is, in every respect. On the first batch a frozen twin in eval mode is prepared: batch
     norms folded into their convolutions, channels last, the forward pass stopping at the score's layer. `prepared` says
     whether that gives the same gradient to 1e-4, relative; otherwise, and where that form ever raises anything, the plain twin is used
-    and `notes` say so. A network whose parameters or buffers have changed since is prepared anew, and one in float16 is computed in
-    float32, as float16 loses small gradients.
+    and `notes` say so. A network that has changed since, as `State` sees it, is prepared anew; what is observed or treated stays so.
+    One in float16 is computed in float32, as float16 loses small gradients.
 
     Raises FeatvisError for a score that the network does not have, an input that it refuses, and a network that mixes the pictures of
     a batch, such as batch norm without running statistics: one picture alone must give the same gradient as in its batch.
@@ -49,7 +50,8 @@ class GradientEngine:
         self.score = Score.parse(score, self.module, labels)
         self.seed, self.prepare = seed, prepare
         self._network: Prepared | None = None
-        self._state: list[tuple[int, int, int]] = []
+        self._state: State | None = None
+        self._hooks: list[Handles] = []
         self._doubles = False
         self._form = Form()
         self._observed: list[tuple[Callable[[Tensor], None], Tensor]] = []
@@ -136,7 +138,10 @@ class GradientEngine:
             own.register_hook(function)
             return (own, *arguments[1:])
 
-        return self._ready.hook(layer, before)
+        hook = Handles(layer, before)
+        self._ready.attach(hook)
+        self._hooks.append(hook)
+        return hook
 
     @property
     def traced(self) -> TracedPeriods:
@@ -181,10 +186,9 @@ class GradientEngine:
             # Such tensors take part in no gradient; a copy does.
             with torch.inference_mode(False):
                 images = images.clone()
-        state = _state(self.module)
-        if self._network is None or state != self._state:
+        if self._state is None or not self._state.holds(self.module):
             self._start(images, draws)
-            self._state = state
+            self._state = State(self.module)
         return images
 
     def _start(self, images: Tensor, draws: Draws) -> None:
@@ -208,6 +212,9 @@ class GradientEngine:
             network.prepare(lambda run: [self._passed(run, one, chosen, of_one)[0]], [reference])
         if len(images) > 1:
             self._check_coupling(network, images[:2], reference, draws)
+        self._hooks = [hook for hook in self._hooks if not hook.removed]
+        for hook in self._hooks:
+            network.attach(hook)
         self._network = network
 
     def _check_coupling(self, network: Prepared, images: Tensor, alone: Tensor, draws: Draws) -> None:
@@ -266,12 +273,6 @@ class GradientEngine:
 def _precision(parameter: Tensor) -> torch.dtype:
     """What a network's gradient is computed in: float32 where its numbers are float16, which loses small gradients."""
     return torch.float32 if parameter.dtype == torch.float16 else parameter.dtype
-
-
-def _state(module: nn.Module) -> list[tuple[int, int, int]]:
-    """What changes where a parameter or buffer is written to or replaced."""
-    tensors = [*module.parameters(), *module.buffers()]
-    return [(id(one), one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
 
 
 def input_gradient(

@@ -78,11 +78,22 @@ class Run:
         return hook
 
 
-class Handles(tuple[RemovableHandle, ...]):
-    """The handles of one hook on several forms of a network."""
+class Handles:
+    """The handles of one hook on all forms of a network, at a layer of each."""
+
+    def __init__(self, layer: str, function: Callable[[nn.Module, tuple[Any, ...]], Any]) -> None:
+        self.layer, self.function = layer, function
+        self.removed = False
+        self._handles: list[RemovableHandle] = []
+
+    def attach(self, network: nn.Module) -> None:
+        """Register the hook, a forward pre-hook, at one more form."""
+        self._handles.append(network.get_submodule(self.layer).register_forward_pre_hook(self.function))
 
     def remove(self) -> None:
-        for handle in self:
+        """Take the hook off all forms."""
+        self.removed = True
+        for handle in self._handles:
             handle.remove()
 
 
@@ -167,10 +178,10 @@ class Prepared:
         )
         return made
 
-    def hook(self, layer: str, function: Callable[[nn.Module, tuple[Any, ...]], Any]) -> Handles:
-        """Register a forward pre-hook at a layer of each form."""
-        runs = [self.plain] if self._fast is None else [self.plain, self._fast]
-        return Handles(run.network.get_submodule(layer).register_forward_pre_hook(function) for run in runs)
+    def attach(self, hook: Handles) -> None:
+        """Register a hook at a layer of each form."""
+        for run in [self.plain] if self._fast is None else [self.plain, self._fast]:
+            hook.attach(run.network)
 
     def in_double(self) -> Run:
         """The plain network in float64, where rounding hardly ever flips a rectifier."""

@@ -154,7 +154,7 @@ class _Recorder(Watcher):
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         keywords = keywords or {}
         traced = tree_map_only(Tensor, self._as_value, (tuple(arguments), keywords))
-        result = function(*arguments, **keywords)
+        result = self.perform(function, arguments, keywords)
         inputs = [leaf for leaf in tree_leaves(traced) if isinstance(leaf, Value)]
         if not inputs:
             return result

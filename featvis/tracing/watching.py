@@ -18,6 +18,11 @@ class Watcher(TorchDispatchMode):
         # torch would import its whole compiler, longer than all else, to keep it from a method that it rarely meets.
         return False
 
+    @staticmethod
+    def perform(operation: Any, arguments: Any, keywords: Any) -> Any:
+        """What the network asked for: an error from here is its own, one from the rest of `__torch_dispatch__` is not."""
+        return operation(*arguments, **keywords)
+
     def __enter__(self) -> Any:
         # A compiled network has imported the compiler.
         compiled = "torch._dynamo" in sys.modules

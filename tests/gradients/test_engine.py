@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from helpers.networks import fingerprint, plain_gradient, strided
 from torch import Tensor, nn
 
@@ -373,17 +375,97 @@ def test_a_picture_alone_has_the_gradient_it_has_in_a_batch(prepare: bool, score
     assert engine.notes == []
 
 
-def test_a_network_that_was_trained_on_or_whose_weight_was_replaced_is_prepared_anew() -> None:
+def _trained(network: nn.Module) -> None:
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    network.train()(images()).sum().backward()
+    optimiser.step()
+    optimiser.zero_grad()
+    network.eval()
+
+
+def _written(network: nn.Module) -> None:
+    with torch.no_grad():
+        network[0].weight.mul_(-0.5)
+
+
+CHANGES: dict[str, Callable[[nn.Module], object]] = {
+    "trained": _trained,
+    "written": _written,
+    "replaced": lambda n: setattr(n[0], "weight", nn.Parameter(torch.randn_like(n[0].weight))),
+    "data": lambda n: n[0].weight.data.mul_(-0.5),
+    "data replaced": lambda n: setattr(n[0].weight, "data", torch.randn_like(n[0].weight)),
+    "one channel of a buffer": lambda n: n[1].running_mean.data[2].add_(5),
+    "running statistics": lambda n: (n.train()(images()), n.eval()),
+    "loaded": lambda n: n.load_state_dict(strided(seed=3).state_dict()),
+    "assigned": lambda n: n.load_state_dict(strided(seed=3).state_dict(), assign=True),
+    "a layer": lambda n: n.__setitem__(5, nn.GELU()),
+    "a hook": lambda n: n[3].register_forward_hook(lambda module, arguments, output: output * output),
+    "a hook before": lambda n: n[3].register_forward_pre_hook(lambda module, arguments: (arguments[0].sin(),)),
+    "a parametrization": lambda n: nn.utils.parametrize.register_parametrization(n[3], "weight", nn.Tanh()),
+    "pruned": lambda n: nn.utils.prune.l1_unstructured(n[3], "weight", 0.7),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_network_that_has_changed_is_prepared_anew(name: str) -> None:
     network, batch = strided(), images()
     engine = GradientEngine(network)
     before = engine(batch)
-    with torch.no_grad():
-        network[0].weight.mul_(-0.5)
-    written = engine(batch)
-    assert not torch.allclose(written, before)
-    assert torch.allclose(written, plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
-    network[0].weight = nn.Parameter(torch.randn_like(network[0].weight))
-    assert torch.allclose(engine(batch), plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+    CHANGES[name](network)
+    expected = plain_gradient(network, batch)
+    assert not torch.allclose(expected, before)
+    assert torch.allclose(engine(batch), expected, rtol=1e-10, atol=1e-14)
+    # And once: the network is what it was then.
+    record = engine.record
+    engine(batch)
+    assert engine.record is record
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "normed",
+    [
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+    ],
+)
+def test_preparing_anew_keeps_what_users_hang_on_a_network(normed: Callable[[nn.Module], nn.Module]) -> None:
+    network, batch, seen = strided(), images(), []
+    normed(network[3])
+    network.double()(batch)
+    network[0].register_forward_pre_hook(lambda module, arguments: (2 * arguments[0],))
+    network[2].register_forward_hook(lambda module, arguments, output: output.sin())
+    network[6].register_full_backward_hook(lambda module, inputs, outputs: seen.append(1))
+    engine = GradientEngine(network)
+    for _ in range(3):
+        before = fingerprint(network)
+        gradient = engine(batch)
+        assert fingerprint(network) == before
+        assert torch.allclose(gradient, plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+        for parameter in network[3].parameters():
+            parameter.data.add_(torch.randn_like(parameter))
+    # By the plain gradients alone.
+    assert len(seen) == 3
+
+
+def test_what_is_observed_or_treated_stays_so_where_the_network_changes() -> None:
+    network, batch, seen = strided(), images(), []
+    engine = GradientEngine(network)
+    engine(batch)
+    observed, treated = engine.observe("3", seen.append), engine.treat("0", lambda gradient: 2 * gradient)
+    for count in (1, 2, 3):
+        assert torch.allclose(engine(batch), 2 * plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+        assert len(seen) == count
+        network[0].weight.data.mul_(1.1)
+    observed.remove()
+    treated.remove()
+    for _ in range(2):
+        assert torch.allclose(engine(batch), plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
+        network[0].weight.data.mul_(1.1)
+    assert len(seen) == 3
 
 
 def test_a_network_in_float16_is_computed_in_float32() -> None:
