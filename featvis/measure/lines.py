@@ -66,8 +66,8 @@ def find_combs(maps: Tensor) -> tuple[Comb, ...]:
     if plane is None:
         return ()
     lines = _lines(plane)
-    combs = _combined(lines, plane.size)
-    combs = _extended(plane, lines, combs)
+    combs = _combined(lines)
+    combs = _apart(_extended(plane, lines, combs), lines, plane.size)
     drifting = [
         line
         for line in lines
@@ -75,6 +75,19 @@ def find_combs(maps: Tensor) -> tuple[Comb, ...]:
     ]
     grid = [Comb(None, line.frequency, line.chance) for line in drifting[:1]]
     return (*grid, *combs) if drifting and drifting[0] is lines[0] else (*combs, *grid)
+
+
+def _apart(combs: Sequence[Comb], lines: Sequence[Line], size: tuple[int, int]) -> list[Comb]:
+    """Without combs whose strongest line lies beside a harmonic of one that holds more lines."""
+
+    def held(comb: Comb) -> int:
+        return sum(_belongs(line.frequency, comb, size) for line in lines)
+
+    kept: list[Comb] = []
+    for comb in sorted(combs, key=held, reverse=True):
+        if not any(_belongs(comb.frequency, fuller, size) for fuller in kept):
+            kept.append(comb)
+    return [comb for comb in combs if comb in kept]
 
 
 def _belongs(frequency: tuple[float, float], comb: Comb, size: tuple[int, int]) -> bool:
@@ -95,7 +108,7 @@ def _lines(plane: Plane) -> list[Line]:
     limit = math.log(3 * tried / FALSE_ALARMS)
     peak = F.max_pool2d(F.pad(plane.power[None], (1, 1, 1, 1), mode="circular"), 3, 1)[0]
     places = (fitting & (plane.surprise > limit) & (plane.power >= peak)).nonzero().tolist()
-    found = []
+    seen = []
     for row, column in sorted(places, key=lambda place: -float(plane.power[place[0], place[1]])):
         agreeing = bool(plane.shared[row, column] > limit)
         excess = plane.power - plane.own if agreeing else plane.own - plane.floor
@@ -105,10 +118,15 @@ def _lines(plane: Plane) -> list[Line]:
         chance = min(1.0, 3 * tried * math.exp(-float(plane.surprise[row, column])))
         height_above = float(plane.power[row, column] / plane.floor[row, column])
         near = min(RESOLUTION, SHARPEST + SPREAD / math.sqrt(height_above))
-        periods = [whole_period(value, size, near) for value, size in zip(frequency, plane.size, strict=True)]
-        whole = None if None in periods else (int(periods[0] or 1), int(periods[1] or 1))
-        found.append(Line(frequency, float(pairs), chance, whole))
-    return found
+        seen.append((Line(frequency, float(pairs), chance, None), near))
+    rows, columns = (
+        likeliest_periods([line.frequency[axis] for line, _ in seen], [near for _, near in seen], plane.size[axis])
+        for axis in (0, 1)
+    )
+    return [
+        replace(line, period=None if own is None or across is None else (own, across))
+        for (line, _), own, across in zip(seen, rows, columns, strict=True)
+    ]
 
 
 def _refined(excess: Tensor, row: int, column: int, axis: int) -> float:
@@ -125,25 +143,44 @@ def _refined(excess: Tensor, row: int, column: int, axis: int) -> float:
     return (place + max(-0.5, min(0.5, offset))) / size
 
 
-def whole_period(frequency: float, length: int, near: float = RESOLUTION) -> int | None:
-    """The shortest whole period with a harmonic at a frequency; None where there is none.
+def whole_periods(frequency: float, length: int, near: float = RESOLUTION) -> list[int]:
+    """The whole periods with a harmonic at a frequency that no shorter one has, the nearest first; 1 alone at frequency 0.
 
-    1 at frequency 0. At most a quarter of the length, in pixels. near: cycles over the length that the harmonic may lie off.
+    At most a quarter of the length, in pixels. near: cycles over the length that the harmonic may lie off.
     """
-
-    def off(period: int) -> float:
-        return abs(frequency - round(frequency * period) / period) * length
-
-    longest = max(length // REPEATS, 1)
-    shortest = next((period for period in range(1, longest + 1) if off(period) <= near), None)
-    if shortest is None:
-        return None
-    # The frequencies of long periods lie so close that one of 32 pixels is near that of 31 too.
-    return min(range(shortest, min(shortest * 9 // 8, longest) + 1), key=off)
+    found = [
+        period
+        for period in range(1, max(length // REPEATS, 1) + 1)
+        if _off(frequency, period) * length <= near and math.gcd(round(frequency * period), period) == 1
+    ]
+    return sorted(found, key=lambda period: _off(frequency, period))
 
 
-def _combined(lines: Iterable[Line], size: tuple[int, int]) -> list[Comb]:
-    """Lines whose periods divide each other along both axes are harmonics of one comb, and so are those that lie beside its harmonics."""
+def _off(frequency: float, period: int) -> float:
+    """Cycles per pixel to the nearest harmonic."""
+    return abs(frequency - round(frequency * period) / period)
+
+
+def likeliest_periods(frequencies: Sequence[float], near: Sequence[float], length: int) -> list[int | None]:
+    """The whole period of each line along an axis: of those that lie so near, the one among whose harmonics most lines lie.
+
+    Long periods have harmonics so close together that one of 32 pixels is near one of 31 too. Where as many lines lie among those of
+    several, it is the nearest; None where there is none.
+    """
+    lines = list(zip(frequencies, near, strict=True))
+    held: dict[int, int] = {}
+    found: list[int | None] = []
+    for frequency, reach in lines:
+        periods = whole_periods(frequency, length, reach)
+        for period in periods:
+            if period not in held:
+                held[period] = sum(_off(other, period) * length <= its for other, its in lines)
+        found.append(max(periods, key=lambda period: held[period], default=None))
+    return found
+
+
+def _combined(lines: Iterable[Line]) -> list[Comb]:
+    """Lines whose periods divide each other along both axes are harmonics of one comb."""
     combs: list[Comb] = []
     for line in lines:
         if line.period is None:
@@ -155,8 +192,7 @@ def _combined(lines: Iterable[Line], size: tuple[int, int]) -> list[Comb]:
                 combs[number] = replace(comb, period=(rows, columns), chance=min(comb.chance, line.chance))
                 break
         else:
-            if not any(_belongs(line.frequency, comb, size) for comb in combs):
-                combs.append(Comb(line.period, line.frequency, line.chance))
+            combs.append(Comb(line.period, line.frequency, line.chance))
     return _absorbed(combs)
 
 

@@ -5,7 +5,7 @@ import torch
 from helpers.bestiary import BESTIARY, built, energy_maps, plain_energy
 from helpers.energies import comb, white
 
-from featvis.measure.lines import RESOLUTION, find_combs, whole_period
+from featvis.measure.lines import RESOLUTION, find_combs, likeliest_periods
 from featvis.measure.planes import FEWEST_MAPS
 
 LEAST = 0.01
@@ -111,7 +111,16 @@ def test_what_is_strongest_comes_first():
     [(0.25, 4), (0.5, 2), (1 / 3, 3), (-0.2, 5), (0, 1), (0.4975, None), (3 / 7, 7), (1 / 32, 32), (0.0314, 32)],
 )
 def test_whole_periods(frequency, period):
-    assert whole_period(frequency, 192) == period
+    assert likeliest_periods([frequency], [RESOLUTION], 192) == [period]
+
+
+@pytest.mark.parametrize("period", [23, 27, 31, 32])
+def test_faint_harmonics_of_a_long_period_are_of_no_other_one(period):
+    """Of 1/32 and 1/31 the frequencies lie .19 of a cycle apart; most harmonics of the comb tell which it is."""
+    profile = 1 + 0.8 * torch.randn(period, period, generator=torch.Generator().manual_seed(3)).abs()
+    repeats = -(-208 // period)
+    found = find_combs(white(8, 208, 208) * profile.tile(repeats, repeats)[:208, :208])
+    assert [comb.period for comb in found] == [(period, period)]
 
 
 def test_too_small_maps_show_nothing():
