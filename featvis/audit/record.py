@@ -17,7 +17,7 @@ from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import TOLD, Finding, Period, Told, makers_of, makers_words, named
 from featvis.measure.maps import Found
-from featvis.measure.periods import periods_of
+from featvis.measure.periods import REPEATS, periods_of
 from featvis.measure.phases import expected_profile
 from featvis.measure.sums import Energies
 
@@ -149,14 +149,10 @@ class Audit:
             f"a layer resizes by a ratio: its grid repeats after {float(stride):.3f} pixels and drifts over the picture"
             for stride in traced.drifting[:3]
         ]
-        period, longest = traced.period, energies.total_stride
-        whole = math.lcm(*traced.strides)
-        hidden = (
-            [(p, p) for p in periods_of(whole) if longest % p] if energies.profile.shape[0] > 1 or whole > 1 else []
-        )
+        hidden = [(p, p) for p in periods_of(math.lcm(*traced.strides)) if REPEATS * p > min(traced.sizes)]
         return cls.of(
             energies._replace(found=tuple(found)),
-            traced=period,
+            traced=traced.period,
             not_measurable=tuple(hidden),
             notes=tuple(dict.fromkeys((*notes, *said))),
             **rest,

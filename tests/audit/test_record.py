@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.networks import fingerprint, strided
+from helpers.networks import Function, fingerprint, strided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from featvis.audit.batches import Loader
 from featvis.audit.record import Audit, check_gradients, load_profile, save_profile
@@ -19,6 +19,7 @@ from featvis.audit.run import audit_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import SmoothGrad
 from featvis.gradients.compensations import Equalise, Jitter
+from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
 from featvis.measure.phases import expected_profile
 from featvis.measure.sums import checkerboard_energy
@@ -198,3 +199,16 @@ def test_the_trained_mobilenet_measures_what_an_independent_prototype_gave() -> 
         assert control.error is not None
         assert abs(control.value) < 3 * control.error
     assert measured.settings["prepared"]
+
+
+def test_only_periods_that_do_not_fit_are_said_not_to() -> None:
+    """Branches of strides 8 and 12 repeat together after 24 pixels; of 64 pixels these are too many, 8 and 12 are not."""
+
+    def both(x: Tensor, first: nn.Module, second: nn.Module) -> Tensor:
+        return first(x).mean((2, 3)) + second(x).mean((2, 3))
+
+    network = Function(both, nn.Conv2d(1, 4, 8, 8), nn.Conv2d(1, 4, 12, 12))
+    engine = GradientEngine(network, "seeds")
+    gradients = engine(torch.randn(8, 1, 64, 64))
+    audit = Audit.traced_by(engine, checkerboard_energy(gradients, 12))
+    assert (engine.total_stride, audit.not_measurable) == (24, ((24, 24),))
