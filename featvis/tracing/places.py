@@ -17,6 +17,9 @@ LARGEST_DENOMINATOR = 4096
 MOST_PLACES = 2
 """Dependencies that are followed apart: an element's own place, and that of the window whose elements it is mixed with."""
 
+MIXED = 0.8
+"""A share of the widest extent: means of pixels from all over the picture lie closer together than this."""
+
 CLOSE = 1e-5
 """Pixels within which two coordinates are the same."""
 
@@ -73,6 +76,12 @@ class Place:
     def detail(self) -> int:
         """How many different coordinates there are."""
         return sum(len(torch.unique((axis / CLOSE).round())) for axis in self.axes)
+
+    @functools.cached_property
+    def extent(self) -> float:
+        """From the first coordinate to the last, in pixels, added over the axes."""
+        known = [axis[axis.isfinite()] for axis in self.axes]
+        return sum(float(axis.max() - axis.min()) for axis in known if axis.numel())
 
     def dimensions(self, ndim: int) -> tuple[int, ...] | None:
         """The dimension along which each axis of the picture runs, None where one runs along several, or two along one."""
@@ -160,14 +169,18 @@ def _ratio(value: float) -> Fraction:
 
 
 def merged(places: Iterable[Place]) -> tuple[Place, ...]:
-    """The different places of several inputs, the most detailed first; that of the whole picture only where there is no other."""
+    """The different places of several inputs, the most detailed first; that of the whole picture only where there is no other.
+
+    What is spread over less than MIXED of the picture that another is spread over is a mean of far pixels, and comes last.
+    """
     kept: list[Place] = []
     for place in places:
         if not any(_same(place, other) for other in kept):
             kept.append(place)
     local = [place for place in kept if place.is_local]
     if len(local) > 1:
-        local = sorted(local, key=lambda place: -place.detail)[:MOST_PLACES]
+        widest = max(place.extent for place in local)
+        local = sorted(local, key=lambda place: (place.extent < MIXED * widest, -place.detail))[:MOST_PLACES]
     return tuple(local or kept[:1])
 
 

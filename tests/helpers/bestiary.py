@@ -191,6 +191,32 @@ class WindowAttention(nn.Module):
         return self.top(x.reshape(batch, width, rows, columns))
 
 
+class MixedAcross(nn.Module):
+    """Patches of 4; twice, pixels are mixed with those at their place of all windows, put beside themselves, and halved."""
+
+    def __init__(self, size: int = 2, width: int = 16) -> None:
+        super().__init__()
+        self.size = size
+        self.patches, self.mixes = nn.Conv2d(3, width, 4, 4), nn.ModuleList(Attention(width) for _ in range(2))
+        self.outs = nn.ModuleList(conv(width, width) for _ in range(2))
+        self.downs = nn.ModuleList(nn.Sequential(conv(2 * width, width, 3), conv(width, width, 3, 2)) for _ in range(2))
+        self.top = head(width)
+
+    def mixed(self, x: Tensor, mix: nn.Module, out: nn.Module) -> Tensor:
+        batch, width, rows, columns = x.shape
+        size = self.size
+        tokens = x.view(batch, width, rows // size, size, columns // size, size).permute(0, 3, 5, 2, 4, 1)
+        tokens = mix(tokens.reshape(batch * size**2, -1, width))
+        apart = tokens.view(batch, size, size, rows // size, columns // size, width).permute(0, 5, 3, 1, 4, 2)
+        return torch.cat([x, out(apart.reshape(x.shape))], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x)
+        for mix, out, down in zip(self.mixes, self.outs, self.downs, strict=True):
+            x = down(self.mixed(x, mix, out))
+        return self.top(x)
+
+
 class AlongRows(nn.Module):
     """Each row, or each column, of the picture as a signal of its own in the batch."""
 
@@ -450,6 +476,7 @@ def _tokens() -> dict[str, Beast]:
         (8, 8),
     )
     found["window attention"] = Beast(WindowAttention, PICTURE, (8, 8))
+    found["mixed across windows"] = Beast(MixedAcross, (3, 112, 112), (16, 16))
     found["tokens, every other"] = Beast(lambda: Patches(4, "conv", tokens_every(2)), PICTURE, (4, 8))
     found["tokens, every third"] = Beast(lambda: Patches(4, "unfold", tokens_every(3)), PICTURE, (4, 12))
     found["channels last"] = Beast(channels_last, PICTURE, (2, 2))

@@ -56,6 +56,17 @@ def test_an_elements_place_and_that_of_its_window_are_told_apart():
     assert [place.strides for place in both] == [(1, 1), (4, 4)]
 
 
+def test_means_of_far_pixels_are_not_taken_for_an_elements_own_place():
+    """They lie close together, at more different places than there are pixels where channels are mixed differently."""
+    beast = BESTIARY["mixed across windows"]
+    record = trace(built(beast), torch.randn(1, *beast.shape))
+    assert record.total_stride() == 16
+    pixels = Place.of_pixels((1, 2, 8, 8))
+    by_channel = torch.tensor([0.1, 0.2], dtype=torch.float64).view(1, 2, 1, 1)
+    mixed = pixels.with_axes(3 + axis * by_channel for axis in pixels.axes)
+    assert merged([mixed, pixels]) == (pixels, mixed)
+
+
 def test_what_cannot_be_followed_is_named_with_its_layer():
     class Sorted(nn.Module):
         def forward(self, x):
