@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -175,6 +177,27 @@ class Loader:
             images = [self.model.normalise(pixels) for pixels in read.pixels] or [torch.empty(0)]
             names = [self.paths[number].name for number in read.good]
             yield Batch(images[0], read.good, names, images[1] if self.margin and read.good else None)
+
+
+def reading_ahead(asked: int) -> tuple[int, list[str]]:
+    """How many processes read ahead where so many are asked for, at most one for each processor, and what there is to say of that."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if asked <= there:
+        return asked, []
+    return there, [f"{asked} workers were asked for; {there} read ahead, as there are no more processors"]
+
+
+@contextlib.contextmanager
+def workers_watched(told: str) -> Iterator[None]:
+    """Raises FeatvisError where a process that reads ahead has died. told: how to go on."""
+    try:
+        yield
+    except RuntimeError as error:
+        # torch says so at any moment, not only where a batch is asked for.
+        if "DataLoader worker" not in str(error):
+            raise
+        first = str(error).strip().splitlines()[0].rstrip(". ")
+        raise FeatvisError(f"a process that reads ahead has died ({first}); give fewer --workers; {told}") from None
 
 
 def none_read(skipped: Sequence[str], count: int) -> FeatvisError:

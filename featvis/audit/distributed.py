@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +20,9 @@ from featvis.errors import FeatvisError
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others; each must get its pictures done in this time."""
+
+LOOK_EVERY, GRACE = 1.0, 20.0
+"""Seconds between two looks at whether the parent still is there, and for the batch at hand once it is not."""
 
 Item = TypeVar("Item")
 
@@ -75,20 +81,53 @@ class Group:
 def joined() -> Iterator[Group]:
     """The group that `torchrun` started this process in, left at the end; a group of one where it was started by itself.
 
-    Raises FeatvisError where the others cannot be reached.
+    Where the process that started it ends, this one ends too, with what is done kept. Raises FeatvisError where the others cannot be
+    reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Group()
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with _one_line():
-        processes.init_process_group(backend, timeout=PATIENCE)
+    with ending_with_parent():
+        with _one_line():
+            _check_agent()
+            processes.init_process_group(backend, timeout=PATIENCE)
+        try:
+            local = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", size))
+            yield Group(processes.get_rank(), size, *local)
+        finally:
+            processes.destroy_process_group()
+
+
+@contextlib.contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """End this process once the one that started it has: by SIGTERM, which may be answered, and GRACE seconds later by SIGKILL."""
+    parent, left = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            if left.wait(LOOK_EVERY):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not left.wait(GRACE):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
     try:
-        local = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", size))
-        yield Group(processes.get_rank(), size, *local)
+        yield
     finally:
-        processes.destroy_process_group()
+        left.set()
+
+
+def _check_agent() -> None:
+    """Raises RuntimeError where torchrun's agent, through which processes find each other, ended before the parent was looked at."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        try:
+            socket.create_connection(place, GRACE).close()
+        except OSError as error:
+            raise RuntimeError(f"torchrun's agent at {place[0]} does not answer: {error}") from None
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.compensations import attribution_named
 from featvis.measure.sums import Energies
 
-USUAL = 8
-"""Pictures at a time where nothing else is asked for."""
+USUAL, MOST = 8, 10**6
+"""Pictures at a time where nothing else is asked for, and at most."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Request:
     culprits: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise FeatvisError(f"a batch size of {self.batch_size}; give at least 1")
+        if self.batch_size is not None and not 1 <= self.batch_size <= MOST:
+            raise FeatvisError(f"a batch size of {self.batch_size}; give a number from 1 to {MOST:,}")
         if self.culprits and self.attribution != PLAIN:
             raise FeatvisError("culprits are found in the plain gradient; leave --method and --compensate out")
 
@@ -61,9 +61,9 @@ class Request:
 class Running:
     """How a request is carried out, which changes no number.
 
-    workers: processes that read pictures ahead. until_error: stop once the standard error of E(total stride) is this small. folder: where
-    what is done is kept, every save_every batches; resume: go on with what is kept there. group: the processes that share the
-    pictures, all of which get the same result.
+    workers: processes that read pictures ahead, at most one for each processor. until_error: stop once the standard error of E(total
+    stride) is this small. folder: where what is done is kept, every save_every batches; resume: go on with what is kept there. group: the
+    processes that share the pictures, all of which get the same result.
 
     >>> from featvis.models.zoo import PHOTOGRAPH
     >>> model, kept = featvis.load_model("zoo:twin-shortcut-1x1"), featvis.Running(folder="kept")
@@ -78,6 +78,12 @@ class Running:
     save_every: int = 50
     resume: bool = False
     group: Group = field(default_factory=Group)
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.save_every < 1:
+            raise FeatvisError(
+                f"{self.workers} workers and a save every {self.save_every} batches; give at least 0, and at least 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,31 @@ from typing import Any
 
 import torch
 
-from featvis.audit.batches import Loader, Measured, Remembered, Take, measured, none_read
+from featvis.audit.batches import (
+    Loader,
+    Measured,
+    Remembered,
+    Take,
+    measured,
+    none_read,
+    reading_ahead,
+    workers_watched,
+)
 from featvis.audit.culprits import Suspects, find_culprits
 from featvis.audit.distributed import Group
+from featvis.audit.lock import only_run
 from featvis.audit.memory import ENOUGH, Halving, fitting_batch, free_memory, is_out_of_memory, kept_bytes
 from featvis.audit.record import Audit
 from featvis.audit.request import AT_ONCE, TOP, UNWATCHED, Request, Running, Watching
-from featvis.audit.resume import Kept, State, pictures_hash
+from featvis.audit.resume import Kept, State, marks_of, told
 from featvis.compat import versions
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.periods import measurable
 from featvis.models.model import Model
-from featvis.tracing.hashes import weights_hash
+from featvis.tracing.hashes import operations_of, weights_hash
+from featvis.tracing.networks import as_input
+from featvis.tracing.trace import trace
 
 
 def audit_pictures(
@@ -50,12 +62,28 @@ def audit_pictures(
         raise FeatvisError(f"{group.size} processes for {len(paths)} pictures; start at most one for each picture")
     if request.culprits and group.size > 1:
         raise FeatvisError("--culprits runs in one process; leave it out under torchrun")
+    folder = None if running.folder is None else Path(running.folder)
+    with only_run(folder, group) as said, workers_watched(told(folder)):
+        return _audited(model, paths, request, replace(running, folder=folder), watching, said)
+
+
+def _audited(
+    model: Model,
+    paths: Sequence[Path],
+    request: Request,
+    running: Running,
+    watching: Watching,
+    said: list[str],
+) -> Audit:
+    """The audit of pictures, by a run that has its folder for itself. said: of that."""
+    group = running.group
     settings = {**model.settings(), "weights_hash": weights_hash(model.module), **request.settings()}
     engine = GradientEngine(model, request.score, request.seed)
     batch_size = request.batch_size or _fitting_batch(engine, model, group)
     kept = _kept(model, paths, settings, running)
     state, left = kept.open(running.resume)
-    loader = Loader(model, paths, batch_size, request.skip_bad, running.workers, group.share(left))
+    workers, bounded = reading_ahead(running.workers)
+    loader = Loader(model, paths, batch_size, request.skip_bad, workers, group.share(left))
     in_round, started = batch_size * group.size, len(paths) - len(left)
     batches = loader.rounds(-(-len(left) // in_round))
     halving, remembered = Halving(), Remembered(loader)
@@ -79,7 +107,7 @@ def audit_pictures(
         engine,
         energies,
         skipped=tuple(whole.skipped),
-        notes=(*model.notes, *engine.notes, *halving.notes, *whole.notes),
+        notes=(*model.notes, *said, *bounded, *engine.notes, *halving.notes, *whole.notes),
         settings={**settings, **run},
     )
     if suspects is None:
@@ -127,7 +155,7 @@ class _Pass:
             if self.watching.stop():
                 self.kept.save(self.state)
                 done = f"{int(self.state.done.sum())} of {self.kept.pictures} pictures"
-                raise FeatvisError(f"stopped after {done}; {self.kept.told()}")
+                raise FeatvisError(f"stopped after {done}; {told(self.kept.folder)}")
             if number % self.running.save_every == 0:
                 self.kept.save(self.state)
             if number % CHECK_EVERY == 0 and self._is_enough():
@@ -168,10 +196,16 @@ def _kept(model: Model, paths: Sequence[Path], settings: Mapping[str, Any], runn
     """Where the state is kept, and what it belongs to."""
     size = model.input_size[1], model.input_size[2]
     if running.folder is None:
-        return Kept(None, settings, len(paths), running.group, size)
-    # A look at each of a million files is owed only to what is kept.
-    belonging = {**settings, "pictures": pictures_hash(paths)}
-    return Kept(Path(running.folder), belonging, len(paths), running.group, size)
+        # A look at each of a million files, and at each operation, is owed only to what is kept.
+        return Kept(None, settings, torch.zeros(len(paths), dtype=torch.int64), group=running.group, size=size)
+    # A network that draws at random draws the same here.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        record = trace(model.module, as_input(model.module, torch.rand(1, *model.input_size)))
+    # Each process of a machine may have a GPU of its own.
+    belonging = {**settings, "device": model.device.type, "network": operations_of(record)}
+    marks, names = marks_of(paths, running.group), [path.name for path in paths]
+    return Kept(Path(running.folder), belonging, marks, names, running.group, size)
 
 
 def _stoppable(watching: Watching) -> Callable[[int], None]:

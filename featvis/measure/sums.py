@@ -188,6 +188,10 @@ class EnergySums:
     def of(cls, tensors: Mapping[str, Tensor], total_stride: int, dims: int = 2) -> EnergySums:
         """The sums that `tensors` gave, shared and not copied; raises FeatvisError for other names or shapes."""
         size = tensors["maps"].shape[1:] if "maps" in tensors and tensors["maps"].ndim == 3 else None
+        # Before anything of this period's size is made: it may be absurd.
+        profile = tuple(tensors["mean_gradient"].shape)
+        if total_stride < 1 or profile != phases_of(total_stride, dims):
+            raise FeatvisError(f"'mean_gradient' of shape {profile} among the sums of a total stride of {total_stride}")
         sums = cls(total_stride, dims, size)
         expected, given = (
             {name: tuple(value.shape) for name, value in held.items()} for held in (sums.tensors(), tensors)

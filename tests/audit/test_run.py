@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.networks import strided
 from helpers.running import save_pictures
+from torch import nn
 
 from featvis.audit import run as audits
 from featvis.audit.request import AT_ONCE, Request, Running, Watching
@@ -86,20 +87,55 @@ def test_at_most_the_batches_since_the_last_save_are_done_again(model, paths, tm
     assert (done[-1], again[0]) == (40, 40)  # saved after 9 batches, 36 pictures
 
 
-@pytest.mark.parametrize("changed", ["seed", "weights", "pictures"])
-def test_the_audit_of_another_run_is_refused(model, paths, tmp_path, changed):
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("seed", "seed: 0, now 1"),
+        ("weights", "weights_hash"),
+        ("order", "60 of 60 have another name, place or content, first number 0, '59.png'"),
+        ("picture", "1 of 60 have another name, place or content, first number 3, '3.png'"),
+        ("nonlinearity", r"network, item \d+: 'relu in 1 .*', now 'softplus in 1 "),
+        ("constant", r"network, item \d+: 'mul in 0 .*, now 'mul in 0 "),
+    ],
+)
+def test_the_audit_of_another_run_is_refused(paths, tmp_path, changed, said):
     def stop():
         return True
 
+    class Scaled(nn.Conv2d):
+        by = 2.0
+
+        def forward(self, images):
+            return super().forward(images) * self.by
+
+    def network(nonlinearity=nn.ReLU, seed=0):
+        torch.manual_seed(seed)
+        layers = Scaled(3, 4, 3, 2, padding=1), nonlinearity(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        return Model(nn.Sequential(*layers), input_size=(3, 16, 16), resize=16)
+
     request, kept = Request(skip_bad=True), Running(folder=tmp_path / "state")
-    with pytest.raises(FeatvisError, match=r"stopped after 8 of 60 pictures; they are kept in .*: go on with --resume"):
-        audit_pictures(model, paths, request, kept, Watching(stop=stop))
+    with pytest.raises(
+        FeatvisError, match=r"stopped after 8 of 60 pictures; what is done is kept in .*: go on with --resume"
+    ):
+        audit_pictures(network(), paths, request, kept, Watching(stop=stop))
+    model = network()
     if changed == "seed":
         request = replace(request, seed=1)
     if changed == "weights":
-        model = replace(model, module=strided(seed=1))
-    with pytest.raises(FeatvisError, match=r"of another run .*(seed: 0, now 1|weights_hash|pictures)"):
-        audit_pictures(model, paths[::-1] if changed == "pictures" else paths, request, replace(kept, resume=True))
+        model = network(seed=1)
+    if changed == "nonlinearity":
+        model = network(nn.Softplus)
+    if changed == "constant":
+        Scaled.by = 3.0
+    if changed == "order":
+        paths = paths[::-1]
+    if changed == "picture":
+        # As long as before.
+        other = tmp_path / paths[3].name
+        other.write_bytes(paths[3].read_bytes()[:-1] + b"x")
+        paths = [*paths[:3], other, *paths[4:]]
+    with pytest.raises(FeatvisError, match=f"of another run .*{said}"):
+        audit_pictures(model, paths, request, replace(kept, resume=True))
 
 
 def test_it_stops_when_the_error_is_small_enough(model, paths):

@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, number):
     assert (code, out) == (2, "")
     assert len(said) == 1
     assert re.fullmatch(
-        r"featvis: stopped after \d+ of 120 pictures; they are kept in '.*state': go on with --resume", said[0]
+        r"featvis: stopped after \d+ of 120 pictures; what is done is kept in '.*state': go on with --resume", said[0]
     )
     assert {name for name in files_below(tmp_path) if not name.startswith("pictures/")} == {"state/part-0.safetensors"}
     assert "120 pictures" in printed(*audit, *keep, "--resume")

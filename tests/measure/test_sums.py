@@ -232,7 +232,7 @@ def test_tensors_of_other_sums_are_refused_by_name() -> None:
         EnergySums.of({name: value for name, value in tensors.items() if name != "comb"}, 4)
     with pytest.raises(FeatvisError, match=r"'done' of shape \(3,\) .* expected None"):
         EnergySums.of({**tensors, "done": torch.zeros(3)}, 4)
-    with pytest.raises(FeatvisError, match=r"'comb' of shape \(3, 2\)"):
+    with pytest.raises(FeatvisError, match=r"'mean_gradient' of shape \(4, 4\)"):
         EnergySums.of(tensors, 8)
 
 
