@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
@@ -46,6 +47,9 @@ class Run:
         for name in calls:
             if name:
                 network.get_submodule(name).register_forward_hook(self._keeping(name))
+        for part in network.modules():
+            if isinstance(part, _BatchNorm):
+                part.register_forward_hook(_with_plain_gradient)
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
         """What each layer returned last. pixels: (B, C, H, W) or (B, C, L). Raises FeatvisError where the network refuses them."""
@@ -231,6 +235,14 @@ class Prepared:
                 if name not in calls:
                     raise _did_not_run(name)
         return {**calls, "": 1} if "" in self._stop else calls
+
+
+def _with_plain_gradient(module: nn.Module, arguments: Any, output: Tensor) -> None:
+    """Lays the gradient of one picture out plainly: torch's batch norm misreads one that comes from tokens, on the CPU."""
+    if output.requires_grad and len(output) == 1:
+        output.register_hook(
+            lambda gradient: gradient if gradient.stride(0) == gradient.numel() else gradient.contiguous()
+        )
 
 
 def _did_not_run(layer: str) -> FeatvisError:

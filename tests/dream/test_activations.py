@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.networks import Function, fingerprint, strided
+from helpers.networks import Function, TokensAfterNorm, fingerprint, strided
 from torch import nn
 
 from featvis.compat import import_torchvision
@@ -60,6 +60,16 @@ def test_a_layer_that_runs_twice_is_read_at_the_last_time(images):
     network = Function(lambda pixels, layer: layer(layer(pixels).tanh()).mean(), shared)
     value = objective_value(network, reading("layers.0"), images, prepare=True)
     assert torch.allclose(value, -shared(shared(images).tanh()).square().mean())
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_one_picture_has_the_gradient_that_it_has_in_a_batch(images, prepare):
+    network, pixels = TokensAfterNorm().double().eval(), images[:1].clone().requires_grad_()
+    (expected,) = torch.autograd.grad(-network(pixels).square().mean(), pixels)
+    activations = Activations(network, reading("head"), images[:1], images[:1], prepare)
+    assert activations.notes == []
+    (gradient,) = torch.autograd.grad(activations(pixels, pixels), pixels)
+    assert torch.allclose(gradient, expected)
 
 
 def test_names_may_have_underscores(images):

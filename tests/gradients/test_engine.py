@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.utils.prune
-from helpers.networks import fingerprint, plain_gradient, strided
+from helpers.networks import TokensAfterNorm, fingerprint, plain_gradient, strided
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
@@ -362,6 +362,22 @@ class WrongAlone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.body(self.Faulty.apply(pixels))
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+@pytest.mark.parametrize("functional", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tokens_after_a_batch_norm_have_the_gradient_of_a_batch(
+    prepare: bool, functional: bool, dtype: torch.dtype
+) -> None:
+    network, batch = TokensAfterNorm(functional).eval().to(dtype), images().to(dtype)
+    expected = plain_gradient(network, batch)
+    network.requires_grad_(False)
+    engine = GradientEngine(network, prepare=prepare)
+    for given in (batch[:1], batch, batch[:1]):
+        assert torch.allclose(engine(given), expected[: len(given)], rtol=1e-4, atol=1e-7)
+    assert engine.notes == []
+    assert engine.prepared is prepare
 
 
 @pytest.mark.parametrize("prepare", [True, False])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -19,6 +20,24 @@ class Function(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         return self.function(images, *self.layers)
+
+
+class TokensAfterNorm(nn.Module):
+    """Patches, a batch norm, then tokens: torch 2.13 gives one picture alone a wrong gradient where the weights are frozen."""
+
+    def __init__(self, functional: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.norm = nn.Conv2d(3, 16, 4, 4), nn.BatchNorm2d(16)
+        self.mix, self.head, self.functional = nn.Linear(16, 16), nn.Linear(16, 5), functional
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        norm, features = self.norm, F.relu(self.patches(pixels))
+        if self.functional:
+            features = F.batch_norm(features, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        else:
+            features = norm(features)
+        return self.head(F.relu(self.mix(features.flatten(2).transpose(1, 2))).mean(1))
 
 
 def strided(channels: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
