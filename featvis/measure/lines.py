@@ -108,39 +108,43 @@ def _lines(plane: Plane) -> list[Line]:
     limit = math.log(3 * tried / FALSE_ALARMS)
     peak = F.max_pool2d(F.pad(plane.power[None], (1, 1, 1, 1), mode="circular"), 3, 1)[0]
     places = (fitting & (plane.surprise > limit) & (plane.power >= peak)).nonzero().tolist()
-    seen = []
+    found = list[tuple[float, float]]()
+    by_axis = (list[tuple[float, float]](), list[tuple[float, float]]())
     for row, column in sorted(places, key=lambda place: -float(plane.power[place[0], place[1]])):
         agreeing = bool(plane.shared[row, column] > limit)
         excess = plane.power - plane.own if agreeing else plane.own - plane.floor
-        frequency = _refined(excess, row, column, 0), _refined(excess, row, column, 1)
+        height_above = float(plane.power[row, column] / plane.floor[row, column])
+        for axis, known in enumerate(by_axis):
+            frequency, doubt = _refined(excess, row, column, axis)
+            known.append((frequency, min(RESOLUTION, SHARPEST + SPREAD / math.sqrt(height_above) + doubt)))
         twin = (-row % height, -column % width) == (row, column)
         pairs = (plane.power[row, column] - plane.own[row, column]) * (1 if twin else 2)
         chance = min(1.0, 3 * tried * math.exp(-float(plane.surprise[row, column])))
-        height_above = float(plane.power[row, column] / plane.floor[row, column])
-        near = min(RESOLUTION, SHARPEST + SPREAD / math.sqrt(height_above))
-        seen.append((Line(frequency, float(pairs), chance, None), near))
-    rows, columns = (
-        likeliest_periods([line.frequency[axis] for line, _ in seen], [near for _, near in seen], plane.size[axis])
-        for axis in (0, 1)
-    )
+        found.append((float(pairs), chance))
+    periods = [likeliest_periods(known, size) for known, size in zip(by_axis, plane.size, strict=True)]
     return [
-        replace(line, period=None if own is None or across is None else (own, across))
-        for (line, _), own, across in zip(seen, rows, columns, strict=True)
+        Line((down[0], across[0]), pairs, chance, None if rows is None or columns is None else (rows, columns))
+        for (pairs, chance), down, across, rows, columns in zip(found, *by_axis, *periods, strict=True)
     ]
 
 
-def _refined(excess: Tensor, row: int, column: int, axis: int) -> float:
-    """A line's frequency along an axis, cycles per pixel, between the transform's own: exact for a pure tone under a Hann window."""
+def _refined(excess: Tensor, row: int, column: int, axis: int) -> tuple[float, float]:
+    """A line's frequency along an axis, cycles per pixel, and its doubt, cycles over the map: exact for a pure tone under a Hann window.
+
+    Between the transform's own frequencies, from the larger neighbour. An envelope that all pictures share raises both of them: what both
+    together say then differs by the doubt.
+    """
     size = excess.shape[axis]
     place = (row, column)[axis]
     if size == 1 or place == 0:
-        return 0.0
+        return 0.0, 0.0
     line = (excess[:, column] if axis == 0 else excess[row]).clamp_min(0).sqrt()
     before, here, after = (float(line[(place + step) % size]) for step in (-1, 0, 1))
     side, ratio = (1, after / here) if after > before else (-1, before / here)
     offset = side * (2 * ratio - 1) / (1 + ratio)
+    doubt = abs(offset - 2 * (after - before) / (before + 2 * here + after))
     place = place if place <= size / 2 else place - size
-    return (place + max(-0.5, min(0.5, offset))) / size
+    return (place + max(-0.5, min(0.5, offset))) / size, doubt
 
 
 def whole_periods(frequency: float, length: int, near: float = RESOLUTION) -> list[int]:
@@ -161,13 +165,12 @@ def _off(frequency: float, period: int) -> float:
     return abs(frequency - round(frequency * period) / period)
 
 
-def likeliest_periods(frequencies: Sequence[float], near: Sequence[float], length: int) -> list[int | None]:
+def likeliest_periods(lines: Sequence[tuple[float, float]], length: int) -> list[int | None]:
     """The whole period of each line along an axis: of those that lie so near, the one among whose harmonics most lines lie.
 
-    Long periods have harmonics so close together that one of 32 pixels is near one of 31 too. Where as many lines lie among those of
-    several, it is the nearest; None where there is none.
+    lines: frequencies, and the cycles over the length that a harmonic may lie off each. Long periods have harmonics so close together that
+    one of 32 pixels is near one of 31 too. Where as many lines lie among those of several, it is the nearest; None where there is none.
     """
-    lines = list(zip(frequencies, near, strict=True))
     held: dict[int, int] = {}
     found: list[int | None] = []
     for frequency, reach in lines:

@@ -97,6 +97,15 @@ def test_a_faint_line_beside_a_harmonic_is_no_comb_of_its_own():
     assert [comb.period for comb in found] == [(16, 16)]
 
 
+@pytest.mark.parametrize("period", [2, 4, 5])
+def test_a_strong_grid_under_an_envelope_does_not_drift(period):
+    """More energy in the middle spreads a line to both sides alike; at half a cycle per pixel these are one and the same."""
+    rows = torch.arange(208)[:, None]
+    envelope = torch.exp(-((rows - 104) / 50.0).square())
+    found = find_combs(white(32, 208, 208) * envelope * (1 + 0.9 * torch.cos(2 * torch.pi * rows / period)))
+    assert [comb.period for comb in found] == [(period, 1)]
+
+
 def test_what_is_strongest_comes_first():
     places = torch.arange(112)
     drifting = torch.cos(2 * torch.pi * places * (47 / 112))
@@ -111,7 +120,7 @@ def test_what_is_strongest_comes_first():
     [(0.25, 4), (0.5, 2), (1 / 3, 3), (-0.2, 5), (0, 1), (0.4975, None), (3 / 7, 7), (1 / 32, 32), (0.0314, 32)],
 )
 def test_whole_periods(frequency, period):
-    assert likeliest_periods([frequency], [RESOLUTION], 192) == [period]
+    assert likeliest_periods([(frequency, RESOLUTION)], 192) == [period]
 
 
 @pytest.mark.parametrize("period", [23, 27, 31, 32])
