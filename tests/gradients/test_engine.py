@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.utils.prune
+from helpers.bestiary import BESTIARY, built
 from helpers.networks import TokensAfterNorm, fingerprint, plain_gradient, strided
 from torch import Tensor, nn
 
@@ -534,3 +535,58 @@ def test_a_channel_is_a_channel_in_every_layout(score: str) -> None:
 def test_a_position_that_is_not_there_is_refused(score: str, said: str) -> None:
     with pytest.raises(FeatvisError, match=said):
         input_gradient(Layouts().double(), images(2, size=11), score)
+
+
+STEPS = 1e-4, 1e-5
+"""Along a direction of norm 1. A rectifier that flips spoils the longer, rounding the shorter; neither makes a wrong gradient right."""
+
+
+def noise(name: str, network: nn.Module) -> Tensor:
+    """Two pictures of half the size, which is quicker, or of the whole where the network takes no other."""
+    channels, *sizes = BESTIARY[name].shape
+    draws = torch.Generator().manual_seed(1)
+    half = torch.randn(2, channels, *(size // 2 for size in sizes), generator=draws, dtype=torch.float64)
+    try:
+        network(half)
+    except RuntimeError:
+        return torch.randn(2, channels, *sizes, generator=draws, dtype=torch.float64)
+    return half
+
+
+def distance(network: nn.Module, pictures: Tensor, gradient: Tensor) -> float:
+    """How far the score's differences along a random direction are from what the gradient says, relative to what is usual for its norm.
+
+    The largest over the pictures of the smallest over the steps.
+    """
+    direction = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    direction /= direction.flatten(1).norm(dim=1).view(-1, *(1 for _ in pictures.shape[1:]))
+
+    def score(at: Tensor) -> Tensor:
+        output = network(at)[:, 1]
+        return output if output.ndim == 1 else output.flatten(1).mean(1)
+
+    said = (gradient * direction).flatten(1).sum(1)
+    usual = gradient.flatten(1).norm(dim=1) / pictures[0].numel() ** 0.5
+    with torch.no_grad():
+        found = [
+            (score(pictures + step * direction) - score(pictures - step * direction)) / (2 * step) for step in STEPS
+        ]
+    return float(torch.stack([(one - said).abs() / usual for one in found]).amin(0).amax())
+
+
+@pytest.mark.parametrize("name", BESTIARY)
+def test_gradients_are_finite_differences_alone_and_in_a_batch(name: str) -> None:
+    network = built(BESTIARY[name], dtype=torch.float64)
+    pictures = noise(name, network)
+    engine = GradientEngine(network, "1")
+    assert distance(network, pictures, engine(pictures)) < 1e-6
+    assert distance(network, pictures[:1], engine(pictures[:1])) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["conv k3 s2", "attention", "signal k3 s2"])
+def test_a_slightly_wrong_gradient_is_found(name: str) -> None:
+    network = built(BESTIARY[name], dtype=torch.float64)
+    pictures = noise(name, network)
+    gradient = GradientEngine(network, "1")(pictures)
+    gradient[..., ::2] *= 1 + 1e-4
+    assert distance(network, pictures, gradient) > 1e-6
