@@ -1,18 +1,15 @@
-"""Exported programs, `.pt2`: refused where torch's loader would run code from the file, else loaded as a network."""
+"""Exported programs, `.pt2`: written anew from what is known to be harmless, and loaded as a network."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import inspect
 import io
-import json
 import logging
 import os
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,19 +19,22 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from featvis.errors import FeatvisError
+from featvis.files import document_text
+from featvis.models.archives import DAMAGED, opened
+from featvis.models.program import payload_reader, read_json, read_program
 
 
 def load_exported(path: str) -> tuple[nn.Module, tuple[int, int | None, int | None]]:
     """The network of an exported program, for any number of pictures, and its input's (C, H, W); None for a side of any length.
 
-    Raises FeatvisError where `check_exported` does, and for a program that cannot be loaded or takes something else than pictures.
+    Raises FeatvisError where `checked` does, and for a program that cannot be loaded or takes something else than pictures.
     """
-    check_exported(path)
+    harmless = checked(path)
     with warnings.catch_warnings(), _reasons_of("torch.export") as reasons:
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.load(path)
-            # The guards are Python from the file; a newer torch would run them.
+            program = torch.export.load(harmless)
+            # Guards are Python; those of the file are left out, a newer torch writes its own.
             unguarded = "check_guards" in inspect.signature(program.module).parameters
             module: nn.Module = program.module(check_guards=False) if unguarded else program.module()
         except Exception as error:
@@ -87,107 +87,113 @@ def _reasons_of(name: str) -> Iterator[list[BaseException]]:
         logger.removeFilter(take)
 
 
-def check_exported(path: str | Path) -> None:
-    """Refuse an exported program through which torch's loader is known to run code.
+def checked(path: str | Path) -> io.BytesIO:
+    """An exported program written anew from what is known to be harmless in the file, for torch's loader, which trusts what it reads.
 
-    That is: pickles of more than tensors, wherever they stand; compiled libraries; the older format, pickles throughout; sizes that are
-    no arithmetic, which sympy evaluates; names that are no names, which go into generated code; Python modules to import. The guards are
-    left to the caller: `module(check_guards=False)`. Raises FeatvisError for those, and for a file that is no `.pt2` archive.
+    The description is read by the grammar of `featvis.models.program`: functional operators, sizes that are arithmetic, names that are
+    names. Weights are plain numbers, or pickles that hold only tensors. Nothing of the file is evaluated, imported or unpickled before
+    that. Raises FeatvisError that names what is something else, and for a file that is no `.pt2` archive.
     """
     path = Path(path)
     if not os.path.isfile(path):
         raise FeatvisError(f"no exported program {str(path)!r}; make one with torch.export.save")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            documents = [json.loads(archive.read(name)) for name in names if _is_document(name)]
-            pickles = [archive.read(name) for name in names if name.lower().endswith(".pt")]
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError):
+        with opened(path) as (archive, entries):
+            return _written_anew(archive, entries)
+    except FeatvisError as error:
+        raise FeatvisError(f"{str(path)!r} {error}") from None
+    except DAMAGED:
         raise FeatvisError(
             f"{str(path)!r} is not an exported program, or is damaged; make one with torch.export.save"
         ) from None
-    if "version" in names:
-        raise FeatvisError(f"{str(path)!r} is in the format of torch 2.7 and older; export it again with a newer torch")
-    if not any("/models/" in name for name in names):
-        raise FeatvisError(f"{str(path)!r} holds no exported program; make one with torch.export.save")
-    if len({name.lower() for name in names}) < len(names):
-        raise FeatvisError(f"{str(path)!r} holds a file twice, so that readers may differ; export it again")
-    if any("aotinductor" in name.lower() for name in names):
-        raise FeatvisError(
-            f"{str(path)!r} holds compiled libraries, which are not run; export it with torch.export.save"
-        )
-    if not all(_is_tensors(pickled) for pickled in pickles):
-        raise FeatvisError(f"{str(path)!r} holds pickled objects, which are not run; export it with plain tensors only")
-    for key, value in _items(documents):
-        if fault := _fault(key, value):
-            raise FeatvisError(f"{str(path)!r} holds {fault}; export it again, with plain tensors only")
 
 
-def _is_document(name: str) -> bool:
-    return name.lower().endswith(".json") or "/models/" in name
+def _written_anew(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> io.BytesIO:
+    _check_names(entries)
+    program = read_program(read_json(_small(archive, entries[_MODEL])))
+    tensors = {
+        folder: _payloads(archive, entries, folder, name, prefix)
+        for folder, name, prefix in (("weights", "weights", "weight"), ("constants", "constants", "tensor"))
+    }
+    if _EXAMPLE in entries:
+        # Not handed on; a pickle of other things says what the file is for.
+        _tensors_in(_small(archive, entries[_EXAMPLE]))
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as new:
+        for name, content in (
+            ("archive_format", "pt2"),
+            ("archive_version", "0"),
+            ("byteorder", "little"),
+            (".data/version", "6\n"),
+        ):
+            new.writestr(f"program/{name}", content)
+        new.writestr(f"program/{_MODEL}", document_text(program))
+        new.writestr(f"program/{_EXAMPLE}", b"")
+        for folder, contents in tensors.items():
+            for name, content in contents.items():
+                data = archive.read(content) if isinstance(content, zipfile.ZipInfo) else content
+                new.writestr(f"program/data/{folder}/{name}", data)
+    written.seek(0)
+    return written
 
 
-def _is_tensors(pickled: bytes) -> bool:
-    """Whether a pickle, such as the example inputs, holds only tensors; torch's own loader would run it otherwise."""
-    try:
-        torch.load(io.BytesIO(pickled), weights_only=True, map_location="cpu")
-    except Exception:  # damaged pickles raise anything
-        return not pickled
-    return True
-
-
-def _fault(key: str, value: Any) -> str | None:
-    """What torch's loader would run or import for one entry of an exported program; None for nothing."""
-    if key == "use_pickle" and value:
-        return "pickled tensors, which are not run"
-    if key == "path_name" and isinstance(value, str) and ("custom_obj" in value or "opaque" in value):
-        return "pickled objects, which are not run"
-    if key == "expr_str" and not (isinstance(value, str) and _is_arithmetic(value)):
-        return f"the expression {value!r}, which is not a size and is not evaluated"
-    if key.endswith("name") and isinstance(value, str) and not re.fullmatch(r"[\w.\-/: ]*", value):
-        return f"the name {value!r}, which is none"
-    if isinstance(value, str) and ("__enum__" in value or "defaultdict" in value):
-        return f"a reference to a Python module under {key!r}, which is not imported"
-    return None
-
-
-def _is_arithmetic(expression: str) -> bool:
-    """Whether numbers, names, operators and calls of sympy's classes on them are all there is; classes are in capitals there."""
-    try:
-        nodes = list(ast.walk(ast.parse(expression, mode="eval")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    for node in nodes:
-        if isinstance(node, ast.Call):
-            fitting = isinstance(node.func, ast.Name) and node.func.id[0].isupper()
-        elif isinstance(node, ast.Constant):
-            fitting = not isinstance(node.value, str) or node.value.isidentifier()
-        else:
-            fitting = isinstance(node, _ARITHMETIC)
-        if not fitting:
-            return False
-    return True
-
-
-_ARITHMETIC = (
-    ast.Expression,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Compare,
-    ast.operator,
-    ast.unaryop,
-    ast.cmpop,
-    ast.Name,
-    ast.Load,
-    ast.keyword,
+_MODEL = "models/model.json"
+_EXAMPLE = "data/sample_inputs/model.pt"
+_KNOWN = re.compile(
+    r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)|\.format_version|\.storage_alignment|extra/.*"
+    rf"|{_MODEL}|{_EXAMPLE}|data/weights/(weight_\d+|model_weights_config\.json|model\.pt)"
+    r"|data/constants/(tensor_\d+|model_constants_config\.json|model\.pt)"
 )
+_LARGEST_DESCRIPTION = 2**26
+"""Bytes; those of a hundred networks take two million at most."""
 
 
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield key, item
-            yield from _items(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _items(item)
+def _check_names(entries: dict[str, zipfile.ZipInfo]) -> None:
+    if _MODEL not in entries:
+        raise FeatvisError("holds no exported program; make one with torch.export.save")
+    for name in entries:
+        if name.startswith("data/aotinductor/"):
+            raise FeatvisError("holds compiled libraries, which are not run; export it with torch.export.save")
+        if re.match(r"data/constants/(custom|opaque)_obj", name):
+            raise FeatvisError("holds pickled objects, which are not run; export it with plain tensors only")
+        if not _KNOWN.fullmatch(name):
+            raise FeatvisError(f"holds {name[:100]!r}, which is no part of an exported program; export it again")
+
+
+def _small(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    if entry.file_size > _LARGEST_DESCRIPTION:
+        raise FeatvisError(f"describes itself in {entry.file_size} bytes; expected at most {_LARGEST_DESCRIPTION}")
+    return archive.read(entry)
+
+
+def _payloads(
+    archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], folder: str, name: str, prefix: str
+) -> dict[str, Any]:
+    """What is to stand in a folder of tensors: its description, and its entries; of older archives, a pickle of tensors."""
+    older, description = f"data/{folder}/model.pt", f"data/{folder}/model_{name}_config.json"
+    if older in entries:
+        pickled = io.BytesIO()
+        torch.save(_tensors_in(archive.read(entries[older])), pickled)
+        return {"model.pt": pickled.getvalue()}
+    if description not in entries:
+        raise FeatvisError(f"lacks {description!r}; export it again")
+    config = payload_reader(prefix)(read_json(_small(archive, entries[description])))
+    contents: dict[str, Any] = {Path(description).name: document_text(config)}
+    for tensor, meta in config["config"].items():
+        file = meta["path_name"]
+        entry = entries.get(f"data/{folder}/{file}")
+        lengths = [length.get("as_int") for length in meta["tensor_meta"]["sizes"]]
+        if entry is None or None in lengths or (not entry.file_size and 0 not in lengths):
+            raise FeatvisError(f"holds no values for {tensor!r}; export it again")
+        contents[file] = entry
+    return contents
+
+
+def _tensors_in(pickled: bytes) -> Any:
+    """What a pickle of only tensors holds, such as the example inputs; torch's own loader would run any other."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(pickled), weights_only=True, map_location="cpu") if pickled else {}
+    except Exception:  # damaged pickles raise anything
+        raise FeatvisError("holds pickled objects, which are not run; export it with plain tensors only") from None

@@ -251,7 +251,7 @@ MISTAKES = {
     "NaN weights": ([ZOO, "good", "--weights", "nan.pth"], "the weight 'head.weight' of 'nan.pth' holds NaN or infinity"),
     "other weights": ([ZOO, "good", "--weights", "other.pth"], "do not fit the network: missing stem.0.weight"),
     "zero weights": ([ZOO, "good", "--weights", "zero.pth"], "holds nothing but zeros; choose another score"),
-    "odd program": (["odd.pt2", "good"], "'odd.pt2' cannot be loaded"),
+    "odd program": (["odd.pt2", "good"], "'odd.pt2' holds 'nodes', which is not known here"),
     "equalise without a profile": ([ZOO, "good", "--compensate", "equalise"], "equalise needs a measured profile"),
     "missing profile": ([ZOO, "good", "--compensate", "equalise", "--profile", "p.json"], "cannot read the profile 'p.json'"),
     "profile of another kind": ([ZOO, "good", "--compensate", "equalise", "--profile", "audit.json"], "featvis.audit/1"),

@@ -18,3 +18,13 @@ def refusal(call: Callable[..., object], *arguments: Any, **options: Any) -> str
     assert message
     assert "\n" not in message
     return message
+
+
+def answer_or_line(call: Callable[..., object], *arguments: Any, **options: Any) -> object:
+    """What a call gives, or the one line with which it refuses; anything else is raised."""
+    try:
+        return call(*arguments, **options)
+    except FeatvisError as error:
+        message = str(error)
+    assert "\n" not in message
+    return message
