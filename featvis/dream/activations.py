@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
-from featvis.tracing.networks import as_input, layer_named
+from featvis.tracing.networks import as_input, home, layer_named
 from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import Prepared, Run
 from featvis.tracing.trace import Trace, trace
@@ -72,9 +72,8 @@ class Activations:
         if precision is not None and precision not in PRECISIONS:
             raise FeatvisError(f"no precision {precision!r}; give one of {', '.join(PRECISIONS)}")
         self.module, self.objective = module, objective
-        parameter = next(module.parameters(), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
-        self.dtype = pixels.dtype if parameter is None else parameter.dtype
+        device, dtype = home(module)
+        self.device, self.dtype = device or torch.device("cpu"), dtype or pixels.dtype
         if precision in ("float32", "float64"):
             self.dtype = getattr(torch, precision)
         self.autocast = False

@@ -17,11 +17,12 @@ from featvis.gradients.draws import Draws
 from featvis.gradients.scores import Score
 from featvis.models.model import Model
 from featvis.tracing.layer_table import LayerRow, explaining_layers, resolution_layers
+from featvis.tracing.networks import home
 from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
 from featvis.tracing.state import State
-from featvis.tracing.trace import Trace
+from featvis.tracing.trace import COARSE, Trace
 from featvis.tracing.traced import TracedPeriods
 
 
@@ -32,7 +33,7 @@ class GradientEngine:
     norms folded into their convolutions, channels last, the forward pass stopping at the score's layer. `prepared` says
     whether that gives the same gradient to 1e-4, relative; otherwise, and where that form ever raises anything, the plain twin is used
     and `notes` say so. A network that has changed since, as `State` sees it, is prepared anew; what is observed or treated stays so.
-    One in float16 is computed in float32, as float16 loses small gradients.
+    One in float16 or bfloat16 is computed in float32; one that goes over to these inside is used as it is, and `notes` say so.
 
     Raises FeatvisError for a score that the network does not have, an input that it refuses, and a network that mixes the pictures of
     a batch, such as batch norm without running statistics: one picture alone must give the same gradient as in its batch.
@@ -178,10 +179,10 @@ class GradientEngine:
             raise FeatvisError(
                 f"images of shape {tuple(images.shape)}; expected (B, C, H, W), or (B, C, L) for signals"
             )
-        parameter = next(self.module.parameters(), None)
-        if parameter is not None:
-            images = images.to(parameter.device, _precision(parameter))
-        images = images.detach()
+        device, own = home(self.module)
+        dtype = own or images.dtype
+        precise = (dtype.is_floating_point or dtype.is_complex) and dtype not in COARSE
+        images = images.detach().to(device=device, dtype=dtype if precise else torch.float32)
         if images.is_inference():
             # Such tensors take part in no gradient; a copy does.
             with torch.inference_mode(False):
@@ -193,11 +194,7 @@ class GradientEngine:
 
     def _start(self, images: Tensor, draws: Draws) -> None:
         one, of_one = images[:1], draws.one(0)
-        parameter = next(self.module.parameters(), one)
-        half = parameter.dtype == torch.float16
-        network = Prepared(self.module, [self._layer], one, _precision(parameter) if half else None)
-        # Raises where the network cannot be traced: nothing is measured without its total stride.
-        _ = network.total_stride
+        network = self._traced(one)
         self._form = network.record.form_at(self._layer)
         self._doubles = False
         alone, chosen = self._passed(network.plain, one, None, of_one)
@@ -208,7 +205,10 @@ class GradientEngine:
         except FeatvisError:
             reference = alone
         self._doubles = difference(alone, reference) >= SAME
-        if self.prepare:
+        if network.record.coarse is not None:
+            # Another form would round otherwise.
+            network.notes.append(_coarse(*network.record.coarse))
+        elif self.prepare:
             network.prepare(lambda run: [self._passed(run, one, chosen, of_one)[0]], [reference])
         if len(images) > 1:
             self._check_coupling(network, images[:2], reference, draws)
@@ -216,6 +216,21 @@ class GradientEngine:
         for hook in self._hooks:
             network.attach(hook)
         self._network = network
+
+    def _traced(self, one: Tensor) -> Prepared:
+        """The network, which can be traced: nothing is measured without its total stride."""
+        if home(self.module)[1] in COARSE:
+            try:
+                network = Prepared(self.module, [self._layer], one, torch.float32)
+                _ = network.total_stride
+            except FeatvisError:
+                # It may go over to its own precision inside, which its weights in float32 do not fit.
+                pass
+            else:
+                return network
+        network = Prepared(self.module, [self._layer], one)
+        _ = network.total_stride
+        return network
 
     def _check_coupling(self, network: Prepared, images: Tensor, alone: Tensor, draws: Draws) -> None:
         """Raises FeatvisError where the first picture's gradient is another one in the company of the second."""
@@ -270,9 +285,13 @@ class GradientEngine:
         return gradient, chosen
 
 
-def _precision(parameter: Tensor) -> torch.dtype:
-    """What a network's gradient is computed in: float32 where its numbers are float16, which loses small gradients."""
-    return torch.float32 if parameter.dtype == torch.float16 else parameter.dtype
+def _coarse(dtype: torch.dtype, layer: str) -> str:
+    lost = ", and small ones are lost" if dtype == torch.float16 else ""
+    where = f", from {layer} on" if layer else ""
+    return (
+        f"the network computes in {str(dtype).removeprefix('torch.')} inside{where}, which rounds its gradients to three "
+        f"digits{lost}; used as it is"
+    )
 
 
 def input_gradient(

@@ -95,7 +95,7 @@ def _fits(layer: nn.Conv2d) -> bool:
     few = layer.in_channels <= FEW_CHANNELS and layer.groups == 1
     square = layer.stride[0] == layer.stride[1] > 1 and layer.kernel_size[0] == layer.kernel_size[1]
     simple = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
-    return few and square and simple
+    return few and square and simple and not layer.weight.is_complex()
 
 
 class FewChannelConvolution(nn.Module):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -57,10 +58,33 @@ def _tensors(value: object) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
+def home(module: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
+    """A network's device and precision, those of its first real parameter, as far as it has any.
+
+    Complex numbers say what a network takes only where it has no real ones, whole numbers never.
+    """
+    parameters = sorted(module.parameters(), key=lambda one: (not one.is_floating_point(), not one.is_complex()))
+    if not parameters:
+        return None, None
+    first = parameters[0]
+    return first.device, first.dtype if first.is_floating_point() or first.is_complex() else None
+
+
 def as_input(module: nn.Module, images: Tensor) -> Tensor:
     """The images on a network's device and in its precision, as far as it has parameters."""
-    parameter = next(module.parameters(), images)
-    return images.to(parameter.device, parameter.dtype)
+    device, dtype = home(module)
+    return images.to(device=device, dtype=dtype)
+
+
+def in_precision(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network itself, its real numbers in another precision and its complex ones in the one that goes with it."""
+    wave = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def converted(tensor: Tensor) -> Tensor:
+        # `Module.to` would drop imaginary parts.
+        return tensor.to(wave if tensor.is_complex() else dtype if tensor.is_floating_point() else tensor.dtype)
+
+    return cast(nn.Module, cast(Any, module)._apply(converted))
 
 
 def layer_named(module: nn.Module, name: str) -> str:

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from featvis.errors import FeatvisError
 from featvis.tracing.folding import prepare_network
-from featvis.tracing.networks import as_input, copy_module
+from featvis.tracing.networks import as_input, copy_module, home, in_precision
 from featvis.tracing.outputs import output_tensor
 from featvis.tracing.refusals import refusals
 from featvis.tracing.trace import Trace, trace
@@ -41,7 +41,9 @@ class Run:
     def __init__(
         self, network: nn.Module, calls: Mapping[str, int], dtype: torch.dtype | None, output: Callable[[], str]
     ) -> None:
-        self.network, self._calls, self._dtype, self._output = network, calls, dtype, output
+        self.network, self._calls, self._output = network, calls, output
+        self._device, own = home(network)
+        self._dtype = dtype or own
         self._seen: Counter[str] = Counter()
         self._held: dict[str, Tensor] = {}
         for name in calls:
@@ -55,11 +57,8 @@ class Run:
         """What each layer returned last. pixels: (B, C, H, W) or (B, C, L). Raises FeatvisError where the network refuses them."""
         self._seen.clear()
         self._held = {}
-        parameter = next(self.network.parameters(), pixels)
         # A copy, as the first layer may work in place; laid out plainly, as its layout would go on to all layers.
-        own = pixels.to(
-            parameter.device, self._dtype or parameter.dtype, copy=True, memory_format=torch.contiguous_format
-        )
+        own = pixels.to(device=self._device, dtype=self._dtype, copy=True, memory_format=torch.contiguous_format)
         with refusals(pixels), contextlib.suppress(_Reached):
             output = self.network(own)
             if "" in self._calls:
@@ -135,7 +134,10 @@ class Prepared:
     @cached_property
     def record(self) -> Trace:
         """The trace of the whole network. Raises FeatvisError where it cannot be traced, with the network's own words."""
-        return self._record or trace(self.module, as_input(self.module, self._example))
+        if self._record is not None:
+            return self._record
+        network = self.module if self._dtype is None else self._copy(self._dtype)
+        return trace(network, as_input(network, self._example))
 
     @cached_property
     def total_stride(self) -> int:
@@ -200,7 +202,7 @@ class Prepared:
 
     def _copy(self, dtype: torch.dtype | None) -> nn.Module:
         network = copy_module(self.module)
-        return network if dtype is None else network.to(dtype)
+        return network if dtype is None else in_precision(network, dtype)
 
     def _folded(self, dtype: torch.dtype | None, channels_last: bool) -> Run:
         network = prepare_network(self._copy(dtype), self.record, self._stop, channels_last)

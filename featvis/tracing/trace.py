@@ -30,6 +30,9 @@ from featvis.tracing.windows import Window, window_of
 WEIGHTED = ("convolution", "mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer", "_cudnn_rnn")
 """Operations that weights take part in."""
 
+COARSE = torch.float16, torch.bfloat16
+"""Precisions that round gradients to three digits, of which the first also loses small ones."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -72,7 +75,10 @@ class Operation:
 
 @dataclass
 class Trace:
-    """The operations of one forward pass, in order, with the value each layer returned last."""
+    """The operations of one forward pass, in order, with the value each layer returned last.
+
+    coarse: the first coarse precision that was computed in and the layer it was in, None where there was none.
+    """
 
     operations: list[Operation] = field(default_factory=list)
     grids: dict[int, Grid | None] = field(default_factory=dict)
@@ -83,6 +89,7 @@ class Trace:
     layer_types: dict[str, str] = field(default_factory=dict)
     output: int | None = None
     form: Form = field(default_factory=Form)
+    coarse: tuple[torch.dtype, str] | None = None
 
     def leading_to(self, value: int | None) -> list[Operation]:
         """The operations that a value depends on, in order."""
@@ -166,6 +173,8 @@ class _Recorder(Watcher):
         numbers = tuple(self._number(tensor, its) for tensor, its in zip(tensors, places, strict=True))
         if tensors:
             self._append(operator, function, traced, numbers, places[0], lost)
+            if self.trace.coarse is None and tensors[0].dtype in COARSE:
+                self.trace.coarse = tensors[0].dtype, self.running[-1][0]
         target = arguments[0] if function._schema.is_mutable else None
         if isinstance(target, Tensor) and target._base is not None:
             self._write_through(target._base, target)

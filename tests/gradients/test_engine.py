@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.utils.prune
 from helpers.bestiary import BESTIARY, built
-from helpers.networks import TokensAfterNorm, fingerprint, plain_gradient, strided
+from helpers.networks import Function, TokensAfterNorm, fingerprint, plain_gradient, strided
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
@@ -485,19 +485,81 @@ def test_what_is_observed_or_treated_stays_so_where_the_network_changes() -> Non
     assert len(seen) == 3
 
 
-def test_a_network_in_float16_is_computed_in_float32() -> None:
-    network, batch = strided().half(), images()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_a_coarse_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    network, batch = strided().to(dtype), images()
     with torch.no_grad():
         network[-1].weight.mul_(1e-3)
     expected = plain_gradient(copy.deepcopy(network).float(), batch.float())
-    assert torch.allclose(GradientEngine(network)(batch), expected, rtol=1e-4, atol=1e-10)
-    assert network[0].weight.dtype == torch.float16
+    engine = GradientEngine(network)
+    assert torch.allclose(engine(batch), expected, rtol=1e-4, atol=1e-10)
+    assert engine.notes == []
+    assert network[0].weight.dtype == dtype
+
+
+def _under_autocast(pixels: Tensor, body: nn.Module, dtype: torch.dtype) -> Tensor:
+    with torch.autocast("cpu", dtype=dtype):
+        return body(pixels).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("weights", ["float32", "its own"])
+@pytest.mark.parametrize("way", ["autocast", "cast"])
+def test_a_network_that_goes_over_to_a_coarse_precision_is_used_as_it_is(
+    dtype: torch.dtype, weights: str, way: str
+) -> None:
+    body, batch = strided(dtype=torch.float32).requires_grad_(False), images().float()
+    if way == "autocast":
+        network: nn.Module = Function(lambda x, body: _under_autocast(x, body, dtype), body)
+    else:
+        network = Function(lambda x, first, rest: rest(first(x).to(dtype)).float(), body[:3], body[3:])
+        network.layers[1].to(dtype)
+    if weights == "its own":
+        network.to(dtype)
+        network.function = lambda x, *layers: torch.nn.Sequential(*layers)(x.to(dtype)).float()
+    expected = plain_gradient(network, batch, 1)
+    engine = GradientEngine(network, "1")
+    assert torch.allclose(engine(batch), expected, rtol=1e-3)
+    assert not engine.prepared
+    (note,) = engine.notes
+    assert f"computes in {str(dtype)[6:]} inside" in note
+    assert ("small ones are lost" in note) is (dtype == torch.float16)
 
 
 def test_complex_numbers_are_refused_in_one_line() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, dtype=torch.complex64))
     with pytest.raises(FeatvisError, match="is complex; wrap the network"):
         input_gradient(network, images(2, size=3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_complex_weights_within_a_real_network_keep_their_imaginary_parts(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    waves = nn.Conv2d(3, 4, 3, 2, dtype=torch.complex128 if dtype == torch.float64 else torch.complex64)
+    head = nn.Linear(4, 2, dtype=dtype)
+    network = Function(
+        lambda x, waves, head: head(waves(x.to(waves.weight.dtype)).abs().mean((2, 3)).to(head.weight.dtype)),
+        waves,
+        head,
+    )
+    plain = copy.deepcopy(network)
+    plain.layers[1].float() if dtype == torch.float16 else None
+    batch = images().to(plain.layers[1].weight.dtype)
+    engine = GradientEngine(network)
+    assert torch.allclose(engine(batch), plain_gradient(plain, batch), rtol=1e-4, atol=1e-8)
+    assert engine.prepared
+
+
+@pytest.mark.parametrize("first", [torch.arange(3), torch.tensor([True, False]), torch.zeros(2, dtype=torch.complex64)])
+def test_a_networks_precision_is_that_of_its_real_parameters(first: Tensor) -> None:
+    network, batch = Function(lambda x, body: body(x), strided()), images()
+    network._parameters = {"first": nn.Parameter(first, requires_grad=False)}
+    assert torch.allclose(input_gradient(network, batch), plain_gradient(network, batch))
+
+
+def test_whole_numbers_as_pixels_are_taken_as_real_ones() -> None:
+    network, batch = Function(lambda x: x.square().mean((2, 3))), images().mul(50).byte()
+    assert torch.allclose(input_gradient(network, batch, "1"), plain_gradient(network, batch.float(), 1))
 
 
 class Layouts(nn.Module):
