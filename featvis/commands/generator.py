@@ -83,6 +83,7 @@ def print_pictures(pictures: Mapping[str, PictureAudit], title: str) -> None:
                 (
                     f"{name}, {kind}",
                     str(audit.pictures),
+                    f"{audit.height:.2g}" if kind == "high-passed" else "",
                     *measured.energy.values(),
                     *measured.controls.values(),
                     *measured.signed_comb.values(),
@@ -90,7 +91,7 @@ def print_pictures(pictures: Mapping[str, PictureAudit], title: str) -> None:
             )
     first = next(iter(pictures.values())).raw
     columns = (
-        *("pictures", "number"),
+        *("pictures", "number", "grey levels"),
         *(f"E({period})" for period in first.energy),
         *(f"control {period}" for period in first.controls),
         *(f"S({period})" for period in first.signed_comb),

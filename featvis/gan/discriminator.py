@@ -295,7 +295,8 @@ def _audit_source(
     handles = [engine.observe(layer, watcher) for layer, watcher in watched.items()]
     suspects = Suspects(engine) if request.culprits else None
     total, notes = measurable(engine.total_stride, int(min(pictures.shape[-2:])))
-    metric, surroundings = EnergySums(total), Surroundings(total)
+    size = int(pictures.shape[-2]), int(pictures.shape[-1])
+    metric, surroundings = EnergySums(total, size=size), Surroundings(total)
     example: Tensor | None = None
     for batch in measured(engine, batches, None if suspects is None else suspects.gradients):
         metric.update(batch.gradients, batch.numbers)
@@ -305,7 +306,7 @@ def _audit_source(
         handle.remove()
     assert example is not None
     settings = {**model.settings(), **request.settings(), "batch_size": request.batch_size, "source": name}
-    audit = Audit.of(metric.compute(), notes=(*notes, *engine.notes), settings=settings)
+    audit = Audit.traced_by(engine, metric.compute(find=True), notes=(*notes, *engine.notes), settings=settings)
     if suspects is not None:
         culprits, its_notes = suspects.culprits(model, batches, audit)
         culprits = tuple(replace(culprit, layer=culprit.layer.removeprefix(PREFIX)) for culprit in culprits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from featvis.data.pictures import load_picture, prepare
 from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.measure.finding import Finding
-from featvis.measure.phases import interior
+from featvis.measure.phases import expected_profile, interior
 from featvis.measure.standing_out import Surroundings, Verdict
 from featvis.measure.sums import EnergySums
 
@@ -36,7 +37,8 @@ class PictureAudit:
 
     raw: of the picture about each channel's mean; high_passed: of the picture minus its 3 x 3 binomial blur, as natural pictures are strong
     at low frequencies. spectrum: (frequency in cycles per pixel, mean power relative to the mean of all frequencies).
-    verdict: on the high-passed ones. lowest, highest: the pixels' values. flat: pictures without detail, which were left out.
+    verdict: on the high-passed ones. lowest, highest: the pixels' values. height: of the comb in the high-passed ones, in grey levels
+    where the range has 255. flat: pictures without detail, which were left out.
     """
 
     raw: Audit
@@ -46,16 +48,17 @@ class PictureAudit:
     lowest: float
     highest: float
     pictures: int
+    height: float
     flat: int = 0
 
     @property
     def finding(self) -> Finding:
         """Whether a checkerboard stands out in the fine detail, and how strong it is."""
-        return Finding.judged_beside(self.high_passed, (), self.verdict)
+        return Finding.judged_beside(self.high_passed, (), self.verdict, self.height)
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        names = ("raw", "high_passed", "verdict", "spectrum", "lowest", "highest", "pictures", "flat")
+        names = ("raw", "high_passed", "verdict", "spectrum", "lowest", "highest", "pictures", "height", "flat")
         return {name: plain(getattr(self, name)) for name in names}
 
 
@@ -118,6 +121,7 @@ class PictureMeter:
         self.lowest, self.highest = float("inf"), float("-inf")
         self.surroundings = Surroundings(period)
         self.pictures = self.flat = 0
+        self.power_of_detail = 0.0
 
     def update(self, pictures: Tensor) -> None:
         """Add pictures, (B, C, H, W). Raises FeatvisError for NaN, infinity, and pictures smaller than two periods."""
@@ -136,6 +140,7 @@ class PictureMeter:
             return
         pictures, detail = pictures[alive], detail[alive]
         self.pictures += len(pictures)
+        self.power_of_detail += float(detail.square().mean((1, 2, 3)).sum())
         self.metrics["raw"].update(pictures - pictures.mean((-2, -1), keepdim=True))
         self.metrics["high_passed"].update(detail)
         self.surroundings.update(detail)
@@ -157,8 +162,25 @@ class PictureMeter:
             if seen > 0
         )
         return PictureAudit(
-            raw, detail, self.surroundings.verdict(), spectrum, self.lowest, self.highest, self.pictures, self.flat
+            raw=raw,
+            high_passed=detail,
+            verdict=self.surroundings.verdict(),
+            spectrum=spectrum,
+            lowest=self.lowest,
+            highest=self.highest,
+            pictures=self.pictures,
+            height=self._height(detail),
+            flat=self.flat,
         )
+
+    def _height(self, detail: Audit) -> float:
+        """How far the phases of the fine detail lie apart, in their strength or in their mean, whichever is more, in grey levels."""
+        strength = 255 / self.span * math.sqrt(self.power_of_detail / self.pictures)
+        phases = expected_profile(detail.profile, detail.exact_periods).sqrt()
+        comb = detail.signed_comb.get(self.period)
+        # A comb of plus and minus one standard deviation is twice as high.
+        signed = 0.0 if comb is None else 2 * math.sqrt(max(comb.value, 0.0))
+        return strength * max(float(phases.max() - phases.min()), signed)
 
 
 def measure_pictures(pictures: Tensor, period: int = PERIOD, batch_size: int = 64) -> PictureAudit:

@@ -29,6 +29,9 @@ SIZES = ((0.01, "invisible"), (0.1, "weak"), (1.0, "visible up close"), (3.0, "s
 CONTROL = 5.0
 """Standard errors by which a control must differ from 0 before a sentence doubts the rest."""
 
+LEAST_HEIGHT = 0.5
+"""Grey levels of 255 that a comb in pictures must be high; half of one is rounding."""
+
 Period = int | tuple[int, int]
 """Pixels along both axes, or (rows, columns) where they differ; 1 along an axis on which nothing repeats."""
 
@@ -93,7 +96,7 @@ class Finding:
     beside it hold as much, None where errors alone were asked. layers: those that make it, with their shares of E, the strongest
     first. repeats: whether the gradients themselves showed it; needs: the layers that explain it then. drifts: the gradients show a
     grid of no whole period; mostly: and nothing stronger. pictures, control: how many, and the control that stands out, if one does.
-    told: what a trace says.
+    height: of a comb in pictures, in grey levels. told: what a trace says.
     """
 
     total_stride: int
@@ -108,6 +111,7 @@ class Finding:
     mostly: bool = False
     pictures: int = 0
     control: tuple[int, Estimate] | None = None
+    height: float | None = None
     told: Told = field(default_factory=Told)
 
     @classmethod
@@ -140,14 +144,21 @@ class Finding:
         )
 
     @classmethod
-    def judged_beside(cls, measured: Measured, shares: Iterable[tuple[str, float]], judged: Judged) -> Finding:
-        """The finding of what was judged beside the frequencies around; shares: of E(total stride), by layer."""
+    def judged_beside(
+        cls, measured: Measured, shares: Iterable[tuple[str, float]], judged: Judged, height: float | None = None
+    ) -> Finding:
+        """The finding of what was judged beside the frequencies around.
+
+        shares: of E(total stride), by layer. height: of the comb in pictures, in grey levels; one that no picture can hold is none.
+        """
         total, exact = measured.total_stride, measured.exact_periods
         spoken = total if judged.longest == 1 else judged.longest
-        parts = {p: exact[p] for p in sorted(judged.standing_out, key=lambda period: -exact[period].value)}
+        parts = {p: exact[p] for p in sorted(judged.standing_out, key=lambda p: -exact[p].value) if _stands(exact[p])}
+        if height is not None and height < LEAST_HEIGHT:
+            parts = {}
         # Shares are parts of E(total stride), which holds content too where the pictures are too small to tell.
         layers = makers_of(shares) if parts and spoken == total else ()
-        return cls(total, spoken, measured.energy.get(spoken), parts, judged.chances, layers)
+        return cls(total, spoken, measured.energy.get(spoken), parts, judged.chances, layers, height=height)
 
     def blaming(self, shares: Iterable[tuple[str, float]]) -> Finding:
         """The same with the layers that make it. shares: of the energy of the period that is named, by layer."""
@@ -210,7 +221,10 @@ class Finding:
     def _clause_of_chances(self, chances: Mapping[int, float]) -> str:
         if self.parts:
             parts = [f"{part} of exactly period {p} (chance {chances[p]:.4f})" for p, part in self.parts.items()]
-            return f"Period-{self.period} checkerboard: {', '.join(parts)}"
+            high = "" if self.height is None else f", {grey_levels(self.height)} high"
+            return f"Period-{self.period} checkerboard: {', '.join(parts)}{high}"
+        if self.height is not None and self.height < LEAST_HEIGHT:
+            return f"No checkerboard: {self.headline()}, and no more than {grey_levels(self.height)} high"
         if not chances:
             return f"Nothing can be told: {self.headline()}"
         least = min(chances.values())
@@ -296,6 +310,11 @@ def makers_of(shares: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], .
             break
         makers.append((layer, share))
     return tuple(makers)
+
+
+def grey_levels(height: float) -> str:
+    """A comb's height, "3.1 of 255 grey levels"."""
+    return f"{height:.2g} of 255 grey levels"
 
 
 def makers_words(makers: Sequence[tuple[str, float]]) -> str:

@@ -1,6 +1,7 @@
 """The checkerboard in pictures themselves: planted combs are found, content in one place is none."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,9 @@ from helpers.pairs import pictures
 
 from featvis.errors import FeatvisError
 from featvis.gan import Surroundings, Verdict, high_pass, measure_pictures, radial_power
+from featvis.gan.pictures import PictureMeter
+from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding
 
 
 def test_high_pass_against_its_response():
@@ -156,3 +160,39 @@ def test_what_is_shown_and_written():
     shown = torch.tensor(verdict.shown(profile.tolist()), dtype=torch.float64)
     torch.testing.assert_close(shown, (profile[:2, :2] + profile[:2, 2:] + profile[2:, :2] + profile[2:, 2:]) / 4)
     assert Verdict().shown([[1.0]]) == [[1.0]]
+
+
+def test_the_height_of_a_comb_in_grey_levels():
+    """Noise of root mean square a where rows and columns are even, and b elsewhere, is a - b high; one of fixed sign is its own height."""
+    noise = torch.randn(64, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sign()
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    comb = ((rows % 2 == 0) & (columns % 2 == 0)).double()
+    meter = PictureMeter(2, span=255.0)
+    meter.update(128 + 10 * noise * (1 + comb))
+    found = meter.compute()
+    detail = high_pass(128 + 10 * noise * (1 + comb))
+    strength = [detail[..., row::2, column::2].square().mean().sqrt() for row in (0, 1) for column in (0, 1)]
+    assert found.height == pytest.approx(float(max(strength) - min(strength)), rel=0.02)
+    board = PictureMeter(2, span=255.0)
+    board.update(128 + 0.1 * noise + 3 * (1 - 2 * ((rows + columns) % 2)))
+    assert board.compute().height == pytest.approx(6, rel=0.01)
+
+
+@pytest.mark.parametrize(("levels", "stands"), [(4.0, True), (0.2, False)])
+def test_half_a_grey_level_is_no_checkerboard(levels, stands):
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    comb = ((rows % 2 == 0) & (columns % 2 == 0)).double()
+    noise = torch.randn(32, 1, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    meter = PictureMeter(8)
+    meter.update(0.5 + levels / 255 * noise * (0.5 + comb))
+    finding = meter.compute().finding
+    assert (finding.period is not None) == stands
+    assert "of 255 grey levels high" in finding.sentence()
+
+
+def test_an_energy_below_0_is_no_verdict():
+    shown = measure_pictures(pictures(8).float()).high_passed
+    below = replace(
+        shown, exact_periods={2: Estimate(-0.01667, 0.03241), 4: Estimate(0.001, 0.01), 8: Estimate(0.0, 0.1)}
+    )
+    assert Finding.judged_beside(below, (), Verdict(8, {2: 0.001, 4: 0.001, 8: 0.5})).period is None
