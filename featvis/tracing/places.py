@@ -106,7 +106,8 @@ class Place:
         if not along:
             return self.nominal[axis]
         if not any(along & set(varying(other)) for other in others):
-            return repetition(own)
+            step = recurrence(own.flatten()) if len(along) == 1 else None
+            return repetition(own) if step is None else step
         # Both axes run along the same dimension, as over tokens: distances along this one at one place of the other.
         shape = torch.broadcast_shapes(own.shape, *(other.shape for other in others))
         flat = torch.stack([one.expand(shape).flatten() for one in (own, *others)])
@@ -137,6 +138,22 @@ def compact(axis: Tensor) -> Tensor:
 def varying(axis: Tensor) -> list[int]:
     """The dimensions along which coordinates differ."""
     return [dimension for dimension, size in enumerate(axis.shape) if size > 1]
+
+
+def recurrence(coordinates: Tensor) -> Fraction | None:
+    """The distance by which the coordinates of a line grow from each element to the same one further on, None where there is none.
+
+    coordinates: (N,), in the order of the elements, so that windows are seen whole where a convolution has smoothed their means. Elements
+    at both ends, which padding changes, are left out where there are enough.
+    """
+    size = len(coordinates)
+    for margin in range(min(MARGIN, size // 6) + 1):
+        inner = coordinates[margin : size - margin]
+        for lag in range(1, 2 * len(inner) // 3 + 1):
+            steps = inner[lag:] - inner[:-lag]
+            if float(steps[0]) > CLOSE and float((steps - steps[0]).abs().amax()) < 10 * CLOSE:
+                return _ratio(float(steps.mean()))
+    return None
 
 
 def repetition(coordinates: Tensor) -> Fraction | None:

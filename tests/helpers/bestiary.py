@@ -173,13 +173,13 @@ class Attention(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Patches of 2 x 2, then attention within windows of 4 x 4 of them, cut and put together by views."""
+    """Patches, then attention within windows of them, cut and put together by views, and what comes after."""
 
-    def __init__(self, size: int = 4) -> None:
+    def __init__(self, size: int = 4, patch: int = 2, after: nn.Module | None = None) -> None:
         super().__init__()
-        self.size, self.patches, self.mix = size, nn.Conv2d(3, 16, 2, 2), Attention(16)
+        self.size, self.patches, self.mix = size, nn.Conv2d(3, 16, patch, patch), Attention(16)
         self.bias = nn.Parameter(torch.randn(size**2, 16))
-        self.top = head(16)
+        self.top = head(16) if after is None else nn.Sequential(after, head(16))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x)
@@ -476,6 +476,7 @@ def _tokens() -> dict[str, Beast]:
         (8, 8),
     )
     found["window attention"] = Beast(WindowAttention, PICTURE, (8, 8))
+    found["two windows, smoothed"] = Beast(lambda: WindowAttention(8, 4, conv(16, 16)), (3, 64, 64), (4, 4))
     found["mixed across windows"] = Beast(MixedAcross, (3, 112, 112), (16, 16))
     found["tokens, every other"] = Beast(lambda: Patches(4, "conv", tokens_every(2)), PICTURE, (4, 8))
     found["tokens, every third"] = Beast(lambda: Patches(4, "unfold", tokens_every(3)), PICTURE, (4, 12))

@@ -9,7 +9,7 @@ from helpers.networks import Function
 from torch import nn
 
 from featvis.tracing.layer_table import explaining_layers
-from featvis.tracing.places import Place, merged, repetition
+from featvis.tracing.places import Place, merged, recurrence, repetition
 from featvis.tracing.trace import trace
 
 
@@ -46,6 +46,21 @@ def test_the_period_of_each_network_is_traced(name):
 )
 def test_the_distance_after_which_places_repeat(places, distance):
     assert repetition(torch.tensor(places, dtype=torch.float64)) == distance
+
+
+@pytest.mark.parametrize(
+    ("places", "distance"),
+    [
+        ([0, 0, 4, 4, 8, 8, 12, 12], 4),
+        ([1, 2, 5, 6, 9, 10, 13, 14], 4),
+        ([3, 3, 3, 3, 7, 11, 15, 15, 15, 15, 15, 15], 12),
+        ([8, 0, 4, 2, 6, 6, 6], None),
+        ([1, 5, 1, 5, 1, 5], None),
+    ],
+)
+def test_the_distance_by_which_places_in_order_grow(places, distance):
+    """Of two windows whose means a convolution smooths, in thirds of their distance, too."""
+    assert recurrence(torch.tensor(places, dtype=torch.float64)) == distance
 
 
 def test_an_elements_place_and_that_of_its_window_are_told_apart():
