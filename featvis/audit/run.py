@@ -34,6 +34,7 @@ from featvis.measure.periods import measurable
 from featvis.models.model import Model
 from featvis.tracing.hashes import operations_of, weights_hash
 from featvis.tracing.networks import as_input
+from featvis.tracing.refusals import check_traceable
 from featvis.tracing.trace import trace
 
 
@@ -77,6 +78,7 @@ def _audited(
 ) -> Audit:
     """The audit of pictures, by a run that has its folder for itself. said: of that."""
     group = running.group
+    check_traceable(model.module)
     settings = {**model.settings(), "weights_hash": weights_hash(model.module), **request.settings()}
     engine = GradientEngine(model, request.score, request.seed)
     batch_size = request.batch_size or _fitting_batch(engine, model, group)

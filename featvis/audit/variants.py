@@ -32,7 +32,7 @@ from featvis.models.model import Model
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.hashes import weights_hash
 from featvis.tracing.networks import as_input, copy_module
-from featvis.tracing.refusals import refusals
+from featvis.tracing.refusals import check_traceable, refusals
 
 CROPS = 6
 """Shifted crops of each picture; all pairs of them count."""
@@ -125,6 +125,8 @@ def compare_variants(
             f"a comparison with {request} and {crops} crops; give a batch size, no culprits, and 0 or at least 2 crops"
         )
     runs = _runs(variants, request)
+    for run in runs:
+        check_traceable(run.variant.model.module)
     first = runs[0]
     model = first.variant.model
     loader = Loader(model, paths, request.batch_size, request.skip_bad, margin=_margin(model) if crops else 0)

@@ -15,6 +15,7 @@ from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.gan.networks import BATCH, LATENTS, conditioned, latent_shape, sample, with_random_weights
 from featvis.gan.pictures import BINS_PER_CYCLE, PERIOD, PictureAudit, measure_pictures
+from featvis.tracing.refusals import check_traceable
 
 SCHEMA = "featvis.generator/1"
 
@@ -99,6 +100,7 @@ def audit_generator(
     True
     """
     network = conditioned(generator, category)
+    check_traceable(network)
     shape = latent_shape(network)
     made = sample(network, shape, latent, count, seed)
     limits = limits_of(made)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
+from featvis.measure.parts import real_tensor
 from featvis.tracing.hashes import tensor_hash
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Attribution(ABC):
         numbers: the pictures' numbers in the whole set, to which their random draws belong. chosen: (B, 1), the classes that the score
         `top` takes instead of this network's own. Raises FeatvisError where the engine does.
         """
+        images = real_tensor(images, "images")
         draws = Draws(engine.seed, range(len(images)) if numbers is None else numbers)
         images = engine.admitted(images, draws)
         if chosen is None and not all(part.one_pass for part in self.parts):

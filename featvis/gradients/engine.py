@@ -15,6 +15,7 @@ from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.scores import Score
+from featvis.measure.parts import real_tensor
 from featvis.models.model import Model
 from featvis.tracing.layer_table import LayerRow, explaining_layers, resolution_layers
 from featvis.tracing.networks import home
@@ -48,7 +49,7 @@ class GradientEngine:
     def __init__(self, model: Model | nn.Module, score: str = "top", seed: int = 0, prepare: bool = True) -> None:
         self.module = model.module if isinstance(model, Model) else model
         labels = model.labels if isinstance(model, Model) else None
-        self.score = Score.parse(score, self.module, labels)
+        self.score = Score.parse(str(score), self.module, labels)
         self.seed, self.prepare = seed, prepare
         self._network: Prepared | None = None
         self._state: State | None = None
@@ -84,6 +85,7 @@ class GradientEngine:
 
     def __call__(self, images: Tensor, indices: Sequence[int] | None = None) -> Tensor:
         """Gradients of a batch: (B, C, H, W) to the same shape. indices: the pictures' numbers in the whole set."""
+        images = real_tensor(images, "images")
         draws = Draws(self.seed, range(len(images)) if indices is None else indices)
         return self.gradient(self.admitted(images, draws), None, draws)
 
@@ -174,7 +176,12 @@ class GradientEngine:
         return self.score.layer or ""
 
     def admitted(self, images: Tensor, draws: Draws) -> Tensor:
-        """The images on the network's device and in its precision; prepares on the first batch."""
+        """The images on the network's device and in its precision; prepares on the first batch.
+
+        Raises FeatvisError within `torch.inference_mode`, where nothing can be differentiated.
+        """
+        if torch.is_inference_mode_enabled():
+            raise FeatvisError("gradients are asked for within torch.inference_mode(), which has none; leave it before")
         if images.ndim not in (3, 4) or 0 in images.shape:
             raise FeatvisError(
                 f"images of shape {tuple(images.shape)}; expected (B, C, H, W), or (B, C, L) for signals"
@@ -185,8 +192,7 @@ class GradientEngine:
         images = images.detach().to(device=device, dtype=dtype if precise else torch.float32)
         if images.is_inference():
             # Such tensors take part in no gradient; a copy does.
-            with torch.inference_mode(False):
-                images = images.clone()
+            images = images.clone()
         if self._state is None or not self._state.holds(self.module):
             self._start(images, draws)
             self._state = State(self.module)

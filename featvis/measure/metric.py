@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -53,6 +53,15 @@ class CheckerboardEnergy(Metric):
     def update_called(self) -> bool:
         """Whether there is anything to compute; sums that were merged or loaded count."""
         return self.sums.pictures > 0
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Any:
+        """Moves the sums, which stay in their own precision: float64, whatever the gradients or a network around are in."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            made = fn(tensor)
+            return made if made.dtype == tensor.dtype else tensor.to(made.device)
+
+        return super()._apply(moved, exclude_state)
 
     def update(self, gradients: Tensor, indices: Sequence[int] | None = None) -> None:
         """Add the pictures of a batch; see `EnergySums.update`."""

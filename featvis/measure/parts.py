@@ -20,14 +20,31 @@ def phases_of(period: int, dims: int) -> tuple[int, int]:
 
 
 def real_gradients(gradients: Tensor) -> Tensor:
-    """The gradients, laid out densely. Raises FeatvisError for what is no tensor of real numbers."""
-    if not isinstance(gradients, Tensor):
-        raise FeatvisError(
-            f"gradients of type {type(gradients).__name__}; expected a tensor: give torch.as_tensor(gradients)"
-        )
-    if gradients.dtype == torch.bool or gradients.is_complex():
+    """The gradients, laid out densely. Raises FeatvisError for what is no tensor of real numbers, and for no gradients."""
+    gradients = real_tensor(gradients, "gradients")
+    if gradients.dtype == torch.bool:
         raise FeatvisError(f"gradients of {gradients.dtype}; expected real numbers, such as torch.float32")
-    return gradients if gradients.layout == torch.strided else gradients.to_dense()
+    if not gradients.numel():
+        raise FeatvisError(f"gradients of shape {tuple(gradients.shape)}; expected at least one picture's")
+    return gradients
+
+
+def real_tensor(values: Tensor, what: str) -> Tensor:
+    """The values, laid out densely. what: names them where FeatvisError is raised, for what is no tensor of real numbers."""
+    if not isinstance(values, Tensor):
+        raise FeatvisError(f"{what} of type {type(values).__name__}; expected a tensor: give torch.as_tensor({what})")
+    if values.is_complex():
+        raise FeatvisError(f"{what} of {values.dtype}; expected real numbers, such as torch.float32")
+    if values.is_nested:
+        raise FeatvisError(f"{what} in a nested tensor; expected one of a single shape: give torch.stack(list({what}))")
+    if values.is_meta:
+        raise FeatvisError(f"{what} on the meta device, which holds no numbers; give them on another")
+    if values.is_quantized:
+        return values.dequantize()
+    if values.is_floating_point() and values.element_size() == 1:
+        # Little is implemented for numbers of 8 bits.
+        values = values.float()
+    return values if values.layout == torch.strided else values.to_dense()
 
 
 def measured_part(gradients: Tensor, total_stride: int, dims: int) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from featvis.data.pictures import LARGEST_PIXELS
 from featvis.errors import FeatvisError
@@ -28,7 +30,7 @@ class Preprocessing:
         """The model with this preprocessing. Raises FeatvisError for values that fit no input."""
         if self.size is not None:
             # The margin around the crop stays in proportion, as with torchvision's own recipes.
-            size = (self.size, self.size) if isinstance(self.size, int) else self.size
+            size = _sides(self.size)
             shorter = min(model.input_size[1:])
             resize = None if model.resize is None else round(model.resize * min(size) / shorter)
             model = replace(model, input_size=(model.input_size[0], *size), resize=resize or min(size))
@@ -37,6 +39,16 @@ class Preprocessing:
         model = replace(model, mean=tuple(self.mean or model.mean), std=tuple(self.std or model.std))
         _check(model)
         return model
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """Height and width. Raises FeatvisError for what is neither one whole number nor two."""
+    sides = size if isinstance(size, Sequence) else (size, size)
+    try:
+        height, width = map(operator.index, sides)
+    except (TypeError, ValueError):
+        raise FeatvisError(f"a size of {size!r}; expected one whole number of pixels, or (height, width)") from None
+    return height, width
 
 
 def _check(model: Model) -> None:

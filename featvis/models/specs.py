@@ -37,7 +37,7 @@ def load_model(
     spec: str,
     weights: str | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     kind: str | None = None,
     output: str | None = None,
     **preprocessing: Any,
@@ -56,7 +56,7 @@ def load_model(
     >>> model.input_size, model.labels[3]
     ((3, 32, 32), 'cat')
     """
-    target, wanted = _device(device), Preprocessing(**preprocessing)
+    target, wanted = _device(str(device)), Preprocessing(**preprocessing)
     if not 0 <= seed < 2**63:
         raise FeatvisError(f"the seed {seed} is out of range; give 0 to {2**63 - 1}")
     if spec.endswith(".pt2"):

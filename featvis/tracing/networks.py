@@ -27,7 +27,9 @@ def copy_module(module: nn.Module) -> nn.Module:
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if is_lazy(parameter):
             raise FeatvisError(f"the parameter {name!r} has no shape yet; run the network once before handing it in")
-        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+        # What was made in inference mode takes part in no gradient; a copy does.
+        values = parameter.clone() if parameter.is_inference() else parameter.detach()
+        memo[id(parameter)] = nn.Parameter(values, requires_grad=False)
     for part in module.modules():
         for name, value in vars(part).items():
             if name.endswith("_hooks") or "_hooks_" in name:

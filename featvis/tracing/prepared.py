@@ -18,7 +18,7 @@ from featvis.errors import FeatvisError
 from featvis.tracing.folding import prepare_network
 from featvis.tracing.networks import as_input, copy_module, home, in_precision
 from featvis.tracing.outputs import output_tensor
-from featvis.tracing.refusals import refusals
+from featvis.tracing.refusals import check_traceable, refusals
 from featvis.tracing.trace import Trace, trace
 
 SAME = 1e-4
@@ -120,6 +120,7 @@ class Prepared:
         dtype: torch.dtype | None = None,
         record: Trace | None = None,
     ) -> None:
+        check_traceable(module)
         self.module, self.notes = module, list[str]()
         self._stop, self._example, self._dtype, self._record = stop, pixels[:1], dtype, record
         self._calls = self._counted(pixels)

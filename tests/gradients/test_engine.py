@@ -9,6 +9,7 @@ import torch
 import torch.nn.utils.prune
 from helpers.bestiary import BESTIARY, built
 from helpers.networks import Function, TokensAfterNorm, fingerprint, plain_gradient, strided
+from helpers.refusals import refusal
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
@@ -42,6 +43,56 @@ def test_images_of_inference_mode() -> None:
     assert batch.is_inference()
     assert torch.equal(input_gradient(network, batch), input_gradient(network, images()))
     assert torch.equal(GradientEngine(network)(batch), GradientEngine(network)(images()))
+
+
+def test_a_network_of_inference_mode() -> None:
+    with torch.inference_mode():
+        network = strided()
+    assert torch.equal(input_gradient(network, images()), input_gradient(strided(), images()))
+    assert network[0].weight.is_inference()
+
+
+def test_within_inference_mode_there_is_no_gradient() -> None:
+    engine = GradientEngine(strided())
+    with torch.inference_mode():
+        assert "torch.inference_mode()" in refusal(engine, images())
+    with torch.no_grad():
+        assert torch.allclose(engine(images()), input_gradient(strided(), images()), rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("convert", "said"),
+    [
+        (lambda x: x.numpy(), "images of type ndarray; expected a tensor: give torch.as_tensor(images)"),
+        (lambda x: x.tolist(), "images of type list"),
+        (lambda x: None, "images of type NoneType"),
+        (lambda x: x.to(torch.complex64), "images of torch.complex64"),
+        (lambda x: x.to("meta"), "images on the meta device"),
+        (lambda x: torch.nested.nested_tensor(list(x)), "images in a nested tensor"),
+        (lambda x: x[:0], "images of shape (0, 3, 24, 24)"),
+        (lambda x: x[0, 0], "images of shape (24, 24)"),
+        (lambda x: x[None], "images of shape (1, 3, 3, 24, 24)"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_one_line(convert: Callable[[Tensor], Any], said: str) -> None:
+    for call in (GradientEngine(strided()), lambda given: input_gradient(strided(), given)):
+        assert said in refusal(call, convert(images()))
+
+
+@pytest.mark.parametrize(
+    "convert", [Tensor.to_sparse, Tensor.bool, lambda x: x.to(torch.float8_e4m3fn), lambda x: x.mT]
+)
+def test_pictures_of_any_kind_of_real_numbers_are_taken(convert: Callable[[Tensor], Tensor]) -> None:
+    given = convert(images())
+    plain = given.to_dense().double() if given.layout != torch.strided else given.double()
+    assert torch.equal(input_gradient(strided(), given), input_gradient(strided(), plain))
+
+
+@pytest.mark.parametrize("score", ["top", "3:1", "seeds:3"])
+@pytest.mark.parametrize("make", [torch.jit.script, lambda network: network.to("meta")])
+def test_networks_that_cannot_be_watched_are_refused_in_one_line(make: Callable[[nn.Module], Any], score: str) -> None:
+    network = make(strided())
+    assert refusal(GradientEngine(network, score), images()).startswith("the network is ")
 
 
 @pytest.mark.parametrize("prepare", [True, False])

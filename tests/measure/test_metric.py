@@ -33,6 +33,23 @@ def measured(numbers: list[int], total_stride: int = 4) -> CheckerboardEnergy:
     return metric
 
 
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda metric: metric.set_dtype(torch.float32),
+        lambda metric: metric.set_dtype(torch.float16),
+        lambda metric: metric.to(torch.bfloat16),
+        lambda metric: metric.half(),
+        lambda metric: torch.nn.ModuleDict({"metric": metric}).to(torch.float16)["metric"],
+    ],
+)
+def test_its_sums_stay_in_float64(convert) -> None:
+    expected = measured(list(range(40))).compute()
+    metric = convert(measured(list(range(10))))
+    metric.update(noise(40, 3, 16, 16)[10:], list(range(10, 40)))
+    assert_same(metric.compute(), expected)
+
+
 def test_it_refuses_what_the_sums_refuse() -> None:
     for given in (noise(4, 3, 16, 16).numpy(), noise(4, 3, 16, 16) > 0):
         with pytest.raises(FeatvisError, match="gradients of"):

@@ -243,6 +243,9 @@ def test_tensors_of_other_sums_are_refused_by_name() -> None:
         ([[1.0, 2.0]], "gradients of type list; expected a tensor"),
         (noise(4, 3, 16, 16) > 0, "gradients of torch.bool; expected real numbers"),
         (noise(4, 3, 16, 16).to(torch.complex128), "gradients of torch.complex128; expected real numbers"),
+        (noise(4, 3, 16, 16).to("meta"), "gradients on the meta device, which holds no numbers"),
+        (noise(0, 3, 16, 16), r"gradients of shape \(0, 3, 16, 16\); expected at least one"),
+        (torch.nested.nested_tensor(list(noise(2, 3, 16, 16))), "gradients in a nested tensor"),
     ],
 )
 def test_what_is_no_tensor_of_real_numbers(given: Any, said: str) -> None:
@@ -252,6 +255,15 @@ def test_what_is_no_tensor_of_real_numbers(given: Any, said: str) -> None:
     with pytest.raises(FeatvisError, match=said):
         sums.update(given)
     assert sums.pictures == 0
+
+
+def test_numbers_of_eight_bits_are_measured() -> None:
+    gradients = noise(8, 3, 16, 16)
+    gradients[:, :, 1::2] *= 0.5
+    quantized = torch.quantize_per_tensor(gradients.float(), 0.05, 0, torch.qint8)
+    assert_same(checkerboard_energy(quantized, 2), checkerboard_energy(quantized.dequantize(), 2))
+    small = gradients.to(torch.float8_e4m3fn)
+    assert_same(checkerboard_energy(small, 2), checkerboard_energy(small.float(), 2))
 
 
 def test_sparse_gradients_are_measured() -> None:

@@ -5,8 +5,10 @@ import sys
 import types
 import urllib.error
 
+import numpy as np
 import pytest
 import torch
+from helpers.refusals import refusal as refusal_of
 from helpers.specs import equal, load, refusal
 from PIL import Image
 from safetensors.torch import save_file
@@ -326,3 +328,21 @@ def test_channels(folder, channels, picture):
     else:
         with pytest.raises(FeatvisError, match=r"this one takes 4; give \.npy files"):
             inferred.load(picture)
+
+
+@pytest.mark.parametrize("size", [64, (64, 64), [64, 64], np.int64(64)])
+def test_a_size_is_one_whole_number_or_two(size):
+    assert load_model("zoo:cifar-k3s2", size=size).input_size == (3, 64, 64)
+
+
+@pytest.mark.parametrize("size", ["64", 64.0, (64,), (3, 64, 64), [64.0, 64], {}])
+def test_a_size_that_is_none_is_refused_in_one_line(size):
+    said = refusal_of(load_model, "zoo:cifar-k3s2", size=size)
+    assert said == f"a size of {size!r}; expected one whole number of pixels, or (height, width)"
+
+
+@pytest.mark.parametrize("device", ["gpu0", "cuda:99", "meta", "", 3, torch.device("meta")])
+def test_a_device_that_is_not_there_is_refused_in_one_line(device):
+    assert refusal_of(load_model, "zoo:cifar-k3s2", device=device).startswith(
+        f"the device '{device}' is not available here"
+    )
