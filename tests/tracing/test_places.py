@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.bestiary import BESTIARY, UNKNOWN, built
 from helpers.networks import Function
 from torch import nn
@@ -69,6 +70,16 @@ def test_an_elements_place_and_that_of_its_window_are_told_apart():
     windows = pixels.with_axes(mean.repeat_interleave(4, d) for d, mean in zip((2, 3), means, strict=True))
     both = merged([windows, pixels, windows])
     assert [place.strides for place in both] == [(1, 1), (4, 4)]
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_patches_of_a_resized_picture_drift(mode):
+    """Of 60 pixels as 56 a patch of 4 is 4.29 wide; bicubic weights displace its mean by a little of that."""
+    patches = nn.Conv2d(3, 8, 4, 4)
+    network = Function(lambda x, layer: layer(F.interpolate(x, (56, 56), mode=mode)).mean((2, 3)), patches)
+    traced = trace(network, torch.randn(1, 3, 60, 60)).periods()
+    assert [float(stride) for stride in traced.drifting] == pytest.approx([30 / 7], abs=0.01)
+    assert traced.period is None
 
 
 def test_means_of_far_pixels_are_not_taken_for_an_elements_own_place():
