@@ -20,6 +20,7 @@ from featvis.files import document_text, plain
 from featvis.measure.finding import DRIFTS, NO_STRIDE, listed
 from featvis.measure.periods import exact_periods, periods_of
 from featvis.measure.phases import fold
+from featvis.predict.draws import functions
 from featvis.predict.independence import dependent_layers
 from featvis.predict.layers import LayerPrediction, expected_phases, layer_prediction, unevenness, window_places
 from featvis.predict.rules import RULES, identity
@@ -193,13 +194,17 @@ def expected_energies(
         if name not in known:
             raise FeatvisError(f"no layer or operator {name!r} to take for an identity{nearest_names(name, known)}")
     makers = {number: operation for operation in record.operations for number in operation.outputs}
+    leading = record.leading_to(end)
+    joined = functions(operation for operation in leading if not _assumed(operation, assume_identity))
+    others = [operation for operation in leading if operation.outputs[0] not in joined]
+    apart, kept = ({n for operation in others for n in getattr(operation, way)} for way in ("outputs", "inputs"))
     waiting = {end: like.new_ones(record.shapes[end])}
-    for operation in reversed(record.leading_to(end)):
+    for operation in reversed(leading):
         energies = [waiting.pop(number, None) for number in operation.outputs]
         yield from ((n, e) for n, e in zip(operation.outputs, energies, strict=True) if e is not None)
         if all(energy is None for energy in energies):
             continue
-        step = Step(operation, energies, record.shapes, makers, learned, notes)
+        step = Step(operation, energies, record.shapes, makers, learned, notes, apart, kept)
         for value, energy in _passed(step, _rule(operation, assume_identity)):
             other = waiting.get(value.number)
             waiting[value.number] = energy if other is None else other + energy
@@ -211,13 +216,17 @@ def expected_energies(
         yield 0, waiting[0]
 
 
+def _assumed(operation: Operation, assume_identity: Sequence[str]) -> bool:
+    layer = f"{operation.layer}."
+    return any(name == operation.operator or layer.startswith(f"{name}.") for name in assume_identity)
+
+
 def _rule(operation: Operation, assume_identity: Sequence[str]) -> Rule:
-    operator, layer = operation.operator, f"{operation.layer}."
-    if any(name == operator or layer.startswith(f"{name}.") for name in assume_identity):
+    if _assumed(operation, assume_identity):
         return identity
-    if operator not in RULES:
-        raise FeatvisError(f"no rule for {_what(operation)}; {_MEND}")
-    return RULES[operator]
+    if operation.operator not in RULES:
+        raise FeatvisError(f"this network cannot be predicted: no rule for {_what(operation)}; {_MEND}")
+    return RULES[operation.operator]
 
 
 def _passed(step: Step, rule: Rule) -> list[tuple[Value, Tensor]]:
@@ -225,7 +234,9 @@ def _passed(step: Step, rule: Rule) -> list[tuple[Value, Tensor]]:
         return list(rule(step))
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         said = str(error).partition("\n")[0]
-        raise FeatvisError(f"no energy passes {_what(step.operation)}: {said}; {_MEND}") from error
+        raise FeatvisError(
+            f"this network cannot be predicted: no energy passes {_what(step.operation)}: {said}; {_MEND}"
+        ) from error
 
 
 def _what(operation: Operation) -> str:

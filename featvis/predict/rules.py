@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from featvis.predict.draws import FUNCTIONS, QUANTILES, STEPS, normal
+from featvis.predict.pointwise import GATES, pointwise, softmax
+from featvis.predict.reductions import deviation, extreme, log_sum, norm, ranked, running_extreme
 from featvis.predict.steps import Flow, Rule, Step
-from featvis.predict.window_rules import adaptive_pooling, convolution, interpolation, pooling
+from featvis.predict.transforms import complex_of_two, fourier, two_of_complex
+from featvis.predict.window_rules import adaptive_pooling, convolution, grid_sample, interpolation, pooling, unpooling
 from featvis.tracing.trace import Value
 
-QUANTILES = 1001
-"""Values of the standard normal distribution over which a nonlinearity is averaged."""
-
 ATTENTION = "attention counts as an even mix of the tokens it sees; what flows through its weights is left out"
-GATES = "where two activations are multiplied, each counts with its mean square for a standard normal input"
-DIVISORS = "where an activation is divided by another, what flows through the divisor is left out"
 
 
 # Nothing but moves: every coefficient is 0 or 1
@@ -49,8 +47,12 @@ def _adjoint(step: Step, factor: float = 1.0) -> Flow:
             inputs[value] = like.new_zeros(()).expand(step.shape(value)).requires_grad_()
         return inputs[value].clone()
 
+    def real(constant: Tensor) -> Tensor:
+        return constant.abs() if constant.is_complex() else constant
+
     with torch.enable_grad():
-        arguments, keywords = tree_map_only(Value, stand_in, (step.operation.arguments, step.operation.keywords))
+        arguments, keywords = tree_map_only(Tensor, real, (step.operation.arguments, step.operation.keywords))
+        arguments, keywords = tree_map_only(Value, stand_in, (arguments, keywords))
         results = step.operation.overload(*arguments, **keywords)
         results = [results] if isinstance(results, Tensor) else results
         # One sum: where autograd is given energies beside the results, it imports sympy.
@@ -65,6 +67,12 @@ def _average(step: Step) -> Flow:
     yield from _adjoint(step, step.energy.numel() / math.prod(step.shape(step.argument(0))))
 
 
+def _strided(step: Step) -> Flow:
+    """Another view of the same memory, which counts as contiguous unless nothing moves."""
+    value = step.argument(0)
+    yield from identity(step) if step.shape(value) == step.energy.shape else _adjoint(step)
+
+
 def _copy(step: Step) -> Flow:
     """Written into an existing tensor, whose earlier values are gone."""
     source = step.argument(1)
@@ -77,24 +85,7 @@ def _nothing(step: Step) -> Flow:
     yield from ()
 
 
-# Nonlinearities: a constant gain
-
-
-def _normal(like: Tensor) -> Tensor:
-    """Quantiles of the standard normal distribution."""
-    steps = torch.arange(QUANTILES, dtype=torch.float64, device=like.device)
-    return torch.special.ndtri((steps + 0.5) / QUANTILES)
-
-
-def _elementwise(step: Step) -> Flow:
-    """The mean square of the nonlinearity's own slope for a standard normal input, 1/2 for ReLU; 1 where only the architecture counts."""
-    gain = 1.0
-    if step.learned:
-        with torch.enable_grad():
-            normal = _normal(step.energy).requires_grad_()
-            output = step.operation.overload(normal.clone(), *step.operation.arguments[1:], **step.operation.keywords)
-            gain = float(torch.autograd.grad(output.sum(), normal)[0].square().mean())
-    yield step.argument(0), step.energy * gain
+# Normalisations and gates with weights of their own
 
 
 def _prelu(step: Step) -> Flow:
@@ -106,7 +97,7 @@ def _prelu(step: Step) -> Flow:
 def _gated_linear_unit(step: Step) -> Flow:
     """The first half times the sigmoid of the second."""
     step.notes.add(GATES)
-    gate = _normal(step.energy).sigmoid()
+    gate = normal(QUANTILES, step.energy.device).sigmoid()
     shares = gate.square().mean(), (gate * (1 - gate)).square().mean()
     yield step.argument(0), torch.cat([step.energy * float(share) for share in shares], step.argument(1, -1))
 
@@ -146,48 +137,16 @@ def _normalisation(position: int, channels_last: bool) -> Rule:
 
 
 def _sum(step: Step) -> Flow:
-    """A sum or difference of two, the second times alpha."""
-    factors = 1.0, float(step.operation.keywords.get("alpha", 1)) ** 2
+    """A sum or difference of two, the second times alpha, turned round the first; of common values it is a function of them."""
+    if step.learned and step.operation.outputs[0] not in step.apart:
+        yield from pointwise(step)
+        return
+    factors = [1.0, float(step.operation.keywords.get("alpha", step.argument(2, 1))) ** 2]
+    if step.operation.operator == "rsub":
+        factors.reverse()
     for item, factor in zip(step.operation.arguments[:2], factors, strict=False):
         if isinstance(item, Value):
             yield item, step.energy.sum_to_size(step.shape(item)) * factor
-
-
-def _either(step: Step) -> Flow:
-    """The larger or smaller of two, each half of the time."""
-    for item in step.operation.arguments[:2]:
-        if isinstance(item, Value):
-            yield item, step.energy.sum_to_size(step.shape(item)) / 2
-
-
-def _product(step: Step) -> Flow:
-    """The energy times the mean square of the other factor, for both factors."""
-    one, other = step.operation.arguments[:2]
-    for item, factor in ((one, other), (other, one)):
-        if isinstance(item, Value):
-            yield item, (step.energy * _mean_square(step, factor)).sum_to_size(step.shape(item))
-
-
-def _quotient(step: Step) -> Flow:
-    """The energy by the mean square of the divisor."""
-    item, divisor = step.operation.arguments[:2]
-    if isinstance(divisor, Value):
-        step.notes.add(DIVISORS)
-    if isinstance(item, Value):
-        yield item, (step.energy / _mean_square(step, divisor)).sum_to_size(step.shape(item))
-
-
-def _mean_square(step: Step, factor: Any) -> Tensor | float:
-    """The square of a fixed factor; of an activation, that of its nonlinearity for a standard normal input, 1 where it has none."""
-    if isinstance(factor, Tensor):
-        return factor.square().to(step.energy) if step.learned or not factor.ndim else 1.0
-    if not isinstance(factor, Value):
-        return float(factor) ** 2
-    step.notes.add(GATES)
-    maker = step.makers.get(factor.number)
-    if not step.learned or maker is None or RULES.get(maker.operator) is not _elementwise:
-        return 1.0
-    return float(maker.overload(_normal(step.energy), *maker.arguments[1:], **maker.keywords).square().mean())
 
 
 def _matrix_product(first: int) -> Rule:
@@ -227,15 +186,32 @@ def _multi_head(step: Step) -> Flow:
     yield value, mixed @ step.squares(inward[2 * width :], width)
 
 
-def _extreme(step: Step) -> Flow:
-    """A maximum over whole dimensions, any value alike; without dimensions over all."""
-    value, dimensions = step.argument(0), step.argument(1, ())
-    shape, energy = step.shape(value), step.energy
-    dimensions = (dimensions,) if isinstance(dimensions, int) else tuple(dimensions) or tuple(range(len(shape)))
-    if not step.argument(2, False):
-        for dimension in sorted(dimension % len(shape) for dimension in dimensions):
-            energy = energy.unsqueeze(dimension)
-    yield value, (energy * (energy.numel() / math.prod(shape))).expand(shape)
+def _long_short_term(step: Step) -> Flow:
+    """One direction of an LSTM: energy runs back from step to step through its four gates, each for standard normal inputs."""
+    value, inward, across = (step.argument(position) for position in range(3))
+    energy = step.energies[0]
+    if step.argument(9) != 2 or energy is None:
+        raise ValueError("only the outputs of an LSTM are followed")
+    step.notes.add(GATES)
+    draws = normal(QUANTILES, step.energy.device)
+    gate, slope = (float(mean) for mean in _gate(draws.sigmoid()))
+    size, steep = (float(mean) for mean in _gate(draws.tanh(), tanh=True))
+    inward, across = step.squares(inward, inward.shape[1]), step.squares(across, across.shape[1])
+    output = cell = torch.zeros_like(energy[0])
+    found = torch.zeros((*energy.shape[:2], inward.shape[1]), dtype=energy.dtype, device=energy.device)
+    for moment in range(len(energy)) if step.argument(7) else reversed(range(len(energy))):
+        output = output + energy[moment]
+        cell = cell + output * gate * steep
+        # Into the input's gate, the forgetting one, the new content and the output's gate, in torch's order.
+        gates = torch.cat([cell * size * slope, cell * slope, cell * gate * steep, output * size * slope], -1)
+        found[moment], output, cell = gates @ inward, gates @ across, cell * gate
+    yield value, found
+
+
+def _gate(values: Tensor, tanh: bool = False) -> tuple[Tensor, Tensor]:
+    """The mean squares of a gate's values and slopes."""
+    slopes = 1 - values.square() if tanh else values * (1 - values)
+    return values.square().mean(), slopes.square().mean()
 
 
 def _table(rules: Mapping[str, Rule]) -> dict[str, Rule]:
@@ -253,34 +229,47 @@ RULES = _table(
         "native_batch_norm cudnn_batch_norm miopen_batch_norm": _batch_norm,
         "native_layer_norm": _normalisation(2, channels_last=True),
         "native_group_norm": _normalisation(1, channels_last=False),
-        "relu hardtanh leaky_relu elu celu selu gelu silu mish softplus hardswish hardsigmoid sigmoid tanh": _elementwise,
-        "log_sigmoid_forward softshrink hardshrink threshold clamp clamp_min clamp_max abs exp erf sin cos": _elementwise,
+        " ".join(FUNCTIONS | STEPS): pointwise,
         "_prelu_kernel prelu": _prelu,
         "glu": _gated_linear_unit,
-        "add sub": _sum,
-        "maximum minimum": _either,
-        "mul": _product,
-        "div": _quotient,
+        "add sub rsub": _sum,
+        "_softmax": softmax,
+        "mkldnn_rnn_layer": _long_short_term,
         "max_pool2d_with_indices max_pool2d": pooling(2, average=False),
         "max_pool1d": pooling(1, average=False),
         "avg_pool2d": pooling(2, average=True),
         "avg_pool1d": pooling(1, average=True),
+        "avg_pool3d": pooling(3, average=True),
         "_adaptive_avg_pool2d": adaptive_pooling(2, average=True),
         "adaptive_max_pool2d": adaptive_pooling(2, average=False),
         "upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa": interpolation(2),
         "upsample_linear1d": interpolation(1),
         "mean": _average,
-        "amax amin max min": _extreme,
-        "view _unsafe_view reshape permute transpose t clone contiguous alias expand squeeze unsqueeze _to_copy": _adjoint,
-        "slice select split split_with_sizes unbind index index_select cat stack repeat roll flip unfold": _adjoint,
+        "amax amin max min median": extreme,
+        "topk sort kthvalue": ranked,
+        "cummax cummin": running_extreme,
+        "linalg_vector_norm": norm,
+        "std var": deviation,
+        "logsumexp": log_sum,
+        "_fft_r2c _fft_c2r _fft_c2c": fourier,
+        "view_as_real": two_of_complex,
+        "view_as_complex complex": complex_of_two,
+        "_conj conj_physical resolve_conj _neg_view": identity,
+        "grid_sampler_2d": grid_sample,
+        "max_unpool2d": unpooling,
+        "view _unsafe_view _reshape_alias reshape permute transpose t contiguous alias expand squeeze unsqueeze": _adjoint,
+        "slice select split split_with_sizes unsafe_split unbind index index_select cat stack repeat roll flip unfold": _adjoint,
+        "gather take tril triu diagonal scatter scatter_add index_add index_put select_scatter slice_scatter": _adjoint,
+        "cumsum trace diag_embed": _adjoint,
         "constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d": _adjoint,
         "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col col2im sum": _adjoint,
         "upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d": _adjoint,
-        "masked_fill put lift_fresh": _adjoint,
+        "put lift_fresh": _adjoint,
+        "as_strided": _strided,
         # Gains that say nothing about pixels
-        "neg as_strided _softmax _log_softmax native_dropout pow sqrt rsqrt log reciprocal rsub": identity,
+        "_log_softmax native_dropout": identity,
         "copy": _copy,
-        "sign gt lt ge le eq ne argmax detach fill": _nothing,
+        "argmax argmin argsort detach fill": _nothing,
     }
 )
 """The rule of each aten operator, by its name without overload."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,7 +16,8 @@ class Step:
     """One operation on the way back.
 
     energies: of each of its outputs, None where nothing arrived. shapes, makers: of every value, and the operation it came from.
-    learned: each weight counts with its own square, otherwise all alike. notes: takes a line for each simplification.
+    learned: each weight counts with its own square, otherwise all alike. notes: takes a line for each simplification. apart, kept: the
+    values that are made by, and those that go into, anything but a function of single values.
     """
 
     operation: Operation
@@ -25,6 +26,8 @@ class Step:
     makers: Mapping[int, Operation]
     learned: bool
     notes: set[str]
+    apart: Set[int] = frozenset()
+    kept: Set[int] = frozenset()
 
     @property
     def energy(self) -> Tensor:
@@ -43,7 +46,7 @@ class Step:
 
     def squares(self, weight: Tensor, read: int) -> Tensor:
         """The squares of the weights or, where only the architecture counts, 1 / (number of values that an output reads) for each."""
-        weight = weight.to(self.energy.dtype)
+        weight = (weight.abs() if weight.is_complex() else weight).to(self.energy.dtype)
         return weight.square() if self.learned else weight.new_full((), 1 / read).expand_as(weight)
 
 

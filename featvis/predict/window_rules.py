@@ -10,6 +10,8 @@ from torch import Tensor
 
 from featvis.predict.pooling import adaptive_weights, back_along_axes, pooling_weights
 from featvis.predict.steps import Flow, Rule, Step
+from featvis.tracing.trace import Value
+from featvis.tracing.windows import Window
 
 
 def convolution(step: Step) -> Flow:
@@ -36,8 +38,9 @@ def pooling(axes: int, average: bool) -> Rule:
     """Pooling by windows of n valid values: a mean has coefficients 1/n, squared; a maximum is each with probability 1/n."""
 
     def rule(step: Step) -> Flow:
-        assert step.operation.window is not None
-        window = step.operation.window.on(axes)
+        kernel = step.argument(1)
+        given = step.operation.window or Window.of(kernel, step.argument(2) or kernel, step.argument(3, 0), axes=axes)
+        window = given.on(axes)
         count_padding = average and step.argument(5, True)
         geometry = zip(*_sizes(step, axes), window.kernel, window.stride, window.padding, window.dilation, strict=True)
         matrices = [pooling_weights(i, o, k, s, p, d, count_padding) for i, o, k, s, p, d in geometry]
@@ -77,6 +80,53 @@ def interpolation(axes: int) -> Rule:
         yield value, back_along_axes(step.energy, matrices)
 
     return rule
+
+
+def unpooling(step: Step) -> Flow:
+    """Each value goes to where its window's maximum was, any place of the window alike."""
+    value, indices = step.argument(0), step.argument(1)
+    pool = step.makers.get(indices.number) if isinstance(indices, Value) else None
+    if pool is None or pool.operator != "max_pool2d_with_indices" or pool.window is None:
+        raise ValueError("its positions come from no max-pooling")
+    before, window = step.shapes[pool.inputs[0]][-2:], pool.window.on(2)
+    if before != tuple(step.energy.shape[-2:]):
+        raise ValueError("its positions belong to a map of another size")
+    geometry = zip(before, pool.shape[-2:], window.kernel, window.stride, window.padding, window.dilation, strict=True)
+    yield value, back_along_axes(step.energy, [pooling_weights(*sizes).T for sizes in geometry])
+
+
+def grid_sample(step: Step) -> Flow:
+    """Bilinear or nearest values at fixed positions: the squared coefficient of each of the four pixels around one."""
+    value, grid, mode, padding, corners = (step.argument(position) for position in range(5))
+    if not isinstance(grid, Tensor):
+        raise ValueError("its positions depend on the input")
+    if mode == 2:
+        raise ValueError("it is bicubic")
+    batch, channels, rows, columns = step.shape(value)
+    places = []
+    for axis, size in ((1, rows), (0, columns)):
+        place = (
+            (grid[..., axis].double() + 1) / 2 * (size - 1)
+            if corners
+            else ((grid[..., axis].double() + 1) * size - 1) / 2
+        )
+        if padding == 2:
+            low, span = (0.0, size - 1) if corners else (-0.5, size)
+            place = span - ((place - low) % (2 * span) - span).abs() + low if span else torch.zeros_like(place)
+        if padding:
+            place = place.clamp(0, size - 1)
+        place = place.round() if mode == 1 else place
+        first = place.floor()
+        places.append([(first, 1 - (place - first)), (first + 1, place - first)])
+    flat = step.energy.flatten(2)
+    found = step.energy.new_zeros(batch, channels, rows * columns)
+    for row, high in places[0]:
+        for column, wide in places[1]:
+            inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+            share = ((high * wide).square() * inside).flatten(1).to(flat).unsqueeze(1)
+            target = (row * columns + column).where(inside, 0).long().flatten(1).unsqueeze(1)
+            found.scatter_add_(2, target.expand_as(flat), flat * share)
+    yield value, found.view(batch, channels, rows, columns)
 
 
 def _sizes(step: Step, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
