@@ -26,9 +26,6 @@ CLOSE = 1e-5
 MARGIN = 3
 """Distances at each end that padding may have changed."""
 
-WOBBLE = 0.05
-"""The part by which distances differ from their mean where a resize with other than linear weights displaces places a little."""
-
 LINES_TRIED = 32
 """Of a map whose axes cannot be told apart, so many rows are looked at for the distances along them."""
 
@@ -176,10 +173,7 @@ def repetition(coordinates: Tensor) -> Fraction | None:
     # A small map has few distances, and its edge lies elsewhere.
     usual, count = torch.unique((distances / CLOSE / 10).round(), return_counts=True)
     most = int(count.argmax())
-    if 2 * int(count[most]) >= len(distances):
-        return _ratio(float(usual[most]) * CLOSE * 10)
-    mean = float(distances.mean())
-    return _ratio(mean) if float((distances - mean).abs().amax()) < WOBBLE * mean else None
+    return _ratio(float(usual[most]) * CLOSE * 10) if 2 * int(count[most]) >= len(distances) else None
 
 
 def _ratio(value: float) -> Fraction:
