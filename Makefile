@@ -51,6 +51,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/found_update.py
 	$(BIN)/python benchmarks/dream.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/scaling.py $(DATA)/cifar10_jpeg.zip

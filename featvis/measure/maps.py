@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,17 @@ class Found:
     layers: tuple[str, ...] = ()
 
 
+def _of_different_groups(groups: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where parts of a batch begin and end in which no group stands twice."""
+    start, seen = 0, set[int]()
+    for place, group in enumerate(groups):
+        if group in seen:
+            yield start, place
+            start, seen = place, set()
+        seen.add(group)
+    yield start, len(groups)
+
+
 class MeanMaps:
     """Sums of pictures' energy maps, each of mean 1, by group of pictures; they merge by addition.
 
@@ -69,9 +80,10 @@ class MeanMaps:
                 f"energy maps of {tuple(energy.shape[1:])} beside others of {self.size}; measure pictures of one size"
             )
         groups = torch.tensor([int(index) % len(self.counts) for index in indices], device=energy.device)
-        # A picture at a time: the sums are the same however pictures are put into batches.
-        for picture, group in zip(energy / energy.mean((1, 2), keepdim=True), groups.tolist(), strict=True):
-            self.sums[group] += picture
+        # In the order of the pictures within each group: the sums are the same however pictures are put into batches.
+        scaled = (energy / energy.mean((1, 2), keepdim=True)).double()
+        for start, end in _of_different_groups(groups.tolist()):
+            self.sums.index_add_(0, groups[start:end], scaled[start:end])
         self.counts.index_add_(0, groups, torch.ones_like(groups, dtype=torch.float64))
 
     def means(self) -> Tensor:

