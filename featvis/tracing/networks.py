@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dis
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from types import FunctionType, MethodType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from featvis.errors import FeatvisError, nearest_names
+
+_MODAL = (_NormBase, _DropoutNd)
+"""What works otherwise in training."""
 
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
@@ -34,6 +42,12 @@ def copy_module(module: nn.Module) -> nn.Module:
         for name, value in vars(part).items():
             if name.endswith("_hooks") or "_hooks_" in name:
                 memo[id(value)] = OrderedDict() if name in _BACKWARD_HOOKS else copy.copy(value)
+            for held in _held_by(value):
+                if any(inner.training and isinstance(inner, _MODAL) for inner in held.modules()):
+                    raise FeatvisError(
+                        f"the function {name!r} of a {type(part).__name__} runs a {type(held).__name__} in training mode by itself, "
+                        "which a copy of the network in eval mode cannot reach; call .eval() on it before"
+                    )
             for tensor in _tensors(value):
                 if tensor.requires_grad and not tensor.is_leaf:
                     memo[id(tensor)] = tensor.detach().clone()
@@ -47,6 +61,21 @@ def copy_module(module: nn.Module) -> nn.Module:
     for part in twin.modules():
         part.training = False
     return twin
+
+
+def _held_by(function: object) -> Iterator[nn.Module]:
+    """The modules that a function takes from where it was written, alone or as one of their methods; a copy of it takes the same."""
+    if not isinstance(function, FunctionType):
+        return
+    names = [step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"]
+    taken = [function.__globals__.get(name) for name in names]
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # Empty so far.
+            taken.append(cell.cell_contents)
+    for one in taken:
+        owner = one.__self__ if isinstance(one, MethodType) else one
+        if isinstance(owner, nn.Module):
+            yield owner
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -534,6 +535,32 @@ def test_what_is_observed_or_treated_stays_so_where_the_network_changes() -> Non
         assert torch.allclose(engine(batch), plain_gradient(network, batch), rtol=1e-10, atol=1e-14)
         network[0].weight.data.mul_(1.1)
     assert len(seen) == 3
+
+
+def _patched(network: nn.Module, way: str) -> nn.Module:
+    """A network whose forward pass was replaced by a function that runs the network's own."""
+    before = network.forward
+    if way == "method":
+        network.forward = lambda pixels: 2 * before(pixels)
+    elif way == "module":
+        network[1].forward = lambda features: nn.BatchNorm2d.forward(network[1], features)
+    else:
+        network.forward = types.MethodType(lambda self, pixels: 2 * nn.Sequential.forward(self, pixels), network)
+    return network
+
+
+@pytest.mark.parametrize("way", ["method", "module", "bound"])
+def test_a_function_that_runs_the_network_itself_is_refused_in_training_mode(way: str) -> None:
+    network, batch = _patched(strided(), way), images()
+    expected = plain_gradient(network, batch)
+    assert torch.allclose(input_gradient(network, batch), expected)
+    network.train()
+    before = fingerprint(network)
+    if way == "bound":
+        assert torch.allclose(input_gradient(network, batch), expected)
+    else:
+        assert "in training mode by itself" in refusal(input_gradient, network, batch)
+    assert fingerprint(network) == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
