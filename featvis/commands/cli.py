@@ -6,8 +6,10 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -76,6 +78,21 @@ def _one_line(context: click.Context) -> Iterator[None]:
             said = f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes"
         click.echo(f"featvis: {' '.join(said.split())}", err=True)
         context.exit(2)
+    except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
+        raise
+    except Exception as error:
+        # Exit code 1 would say that a checkerboard was found.
+        click.echo(f"featvis: {_fault(error)}", err=True)
+        context.exit(2)
+
+
+def _fault(error: Exception) -> str:
+    """What to say of an error that nobody foresaw: a fault of featvis, until somebody has looked."""
+    package = str(Path(__file__).parent.parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(package)]
+    where = f" ({Path(frames[-1].filename).relative_to(package)}, line {frames[-1].lineno})" if frames else ""
+    said = " ".join(str(error).split())
+    return f"a fault of featvis, not of what it was given: {type(error).__name__}: {said}{where}; please report it"
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,7 +14,7 @@ import click
 import numpy as np
 import pytest
 from helpers.networks import strided
-from helpers.running import ZOO, files_below, printed, refused, save_pictures
+from helpers.running import ZOO, files_below, printed, refused, run, save_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -183,3 +183,22 @@ def test_any_text_is_understood_or_refused(text):
     ):
         with contextlib.suppress(FeatvisError, click.UsageError):
             parse(text)
+
+
+# Faults of ours
+
+
+@pytest.mark.parametrize("inner", ["tracing.trace.follow", "gradients.engine.difference", "audit.run.Audit.traced_by"])
+def test_a_fault_of_ours_is_said_to_be_one(tmp_path, monkeypatch, inner):
+    def fault(*arguments, **keywords):
+        raise TypeError("planted:\nwrong size")
+
+    save_pictures(tmp_path, 4)
+    monkeypatch.setattr(f"featvis.{inner}", fault)
+    result = run("audit", ZOO, tmp_path)
+    assert result.exit_code == 2
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("featvis: a fault of featvis, not of what it was given: TypeError: planted: wrong size (")
+    assert line.endswith("; please report it")
+    assert "the network refuses" not in result.stderr
+    assert "--size" not in result.stderr

@@ -36,6 +36,7 @@ def refused(*arguments: Any) -> str:
     assert end == "\n"
     assert "\n" not in line
     assert line.startswith("featvis: ")
+    assert not line.startswith("featvis: a fault of featvis")
     return line.removeprefix("featvis: ")
 
 
