@@ -72,6 +72,8 @@ def find_culprits(
     suspects = Suspects(engine)
     for _ in measured(engine, passed, suspects.gradients):
         progress(suspects.seen)
+    if not suspects.seen:
+        raise FeatvisError("no pictures to find culprits at; give those of the audit")
     culprits, notes = suspects.culprits(model, batches, baseline, progress)
     return culprits, (*notes, *(batches.notes() if isinstance(batches, Remembered) else ()))
 

@@ -79,6 +79,11 @@ def _audited(
     """The audit of pictures, by a run that has its folder for itself. said: of that."""
     group = running.group
     check_traceable(model.module)
+    if len(model.input_size) != 3:
+        raise FeatvisError(
+            f"the network takes {model.input_size}, no pictures of (channels, height, width); "
+            "for signals give what input_gradient returns to checkerboard_energy"
+        )
     settings = {**model.settings(), "weights_hash": weights_hash(model.module), **request.settings()}
     engine = GradientEngine(model, request.score, request.seed)
     batch_size = request.batch_size or _fitting_batch(engine, model, group)

@@ -24,6 +24,7 @@ from featvis.gradients.attributions import PLAIN
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import Finding
+from featvis.measure.parts import real_tensor
 from featvis.measure.phases import interior
 from featvis.measure.replicates import mean_of, moments
 from featvis.measure.standing_out import Surroundings, Verdict
@@ -171,12 +172,15 @@ def audit_discriminator(
     """
     if request.attribution != PLAIN:
         raise FeatvisError(f"a discriminator is measured in its plain gradient; leave {request.attribution} out")
+    sources = {name: real_tensor(pictures, f"{name} pictures") for name, pictures in sources.items()}
     for name, pictures in sources.items():
-        if pictures.ndim != 4:
+        if pictures.ndim != 4 or not pictures.numel():
             raise FeatvisError(
                 f"{name} pictures of shape {tuple(pictures.shape)}; expected (N, C, H, W); "
                 "for signals give what input_gradient returns to checkerboard_energy"
             )
+    if not sources:
+        raise FeatvisError("no source of pictures; give at least one name with pictures, (N, C, H, W)")
     model = discriminator if isinstance(discriminator, Model) else Model(discriminator, type(discriminator).__name__)
     check_traceable(model.module)
     first = next(iter(sources.values()))

@@ -32,11 +32,11 @@ def real_gradients(gradients: Tensor) -> Tensor:
 def real_tensor(values: Tensor, what: str) -> Tensor:
     """The values, laid out densely. what: names them where FeatvisError is raised, for what is no tensor of real numbers."""
     if not isinstance(values, Tensor):
-        raise FeatvisError(f"{what} of type {type(values).__name__}; expected a tensor: give torch.as_tensor({what})")
+        raise FeatvisError(f"{what} of type {type(values).__name__}; expected a tensor, as torch.as_tensor makes")
     if values.is_complex():
         raise FeatvisError(f"{what} of {values.dtype}; expected real numbers, such as torch.float32")
     if values.is_nested:
-        raise FeatvisError(f"{what} in a nested tensor; expected one of a single shape: give torch.stack(list({what}))")
+        raise FeatvisError(f"{what} in a nested tensor; expected one of a single shape, as torch.stack makes")
     if values.is_meta:
         raise FeatvisError(f"{what} on the meta device, which holds no numbers; give them on another")
     if values.is_quantized:

@@ -207,6 +207,12 @@ def test_a_baseline_is_an_audit() -> None:
         find_culprits(model, [torch.randn(4, 3, 32, 32)], energies)
 
 
+def test_culprits_are_found_at_pictures(pictures: list[Path]) -> None:
+    model = load_model("zoo:cifar-k3s2")
+    with pytest.raises(FeatvisError, match="no pictures to find culprits at"):
+        find_culprits(model, [], audit_pictures(model, pictures[:1]))
+
+
 def test_each_period_is_blamed_on_the_layer_whose_evening_lowers_it(pictures: list[Path]) -> None:
     """Average pooling of 2, then a 3 x 3 kernel of stride 2, makes period 4 alone; a 1 x 1 kernel of stride 2 beside it makes period 2."""
 

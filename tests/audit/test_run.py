@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.networks import strided
+from helpers.refusals import refusal
 from helpers.running import save_pictures
 from torch import nn
 
@@ -168,3 +169,15 @@ def test_memory_that_runs_out_halves_the_batch_and_is_said(model, paths, monkeyp
     assert small.energy[4] == pytest.approx(whole.energy[4], rel=1e-9)
     assert "memory ran out with 8 pictures at a time; went on with 4" in small.notes
     assert "memory ran out with 4 pictures at a time; went on with 2" in small.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"module": strided().to("meta")}, "meta device"),
+        ({"module": torch.jit.script(strided())}, "TorchScript"),
+        ({"input_size": (1, 512)}, "no pictures of"),
+    ],
+)
+def test_networks_that_cannot_be_audited_are_refused_in_one_line(model, paths, change, said):
+    assert said in refusal(audit_pictures, replace(model, **change), paths)

@@ -221,6 +221,20 @@ def test_waveforms_are_no_pictures():
 
 
 @pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ({}, "no source of pictures"),
+        ({"real": pictures()[:0]}, r"real pictures of shape \(0, 3, 16, 16\); expected"),
+        ({"real": pictures(), "noise": pictures().numpy()}, "noise pictures of type ndarray; expected a tensor"),
+        ({"real": pictures().to("meta")}, "real pictures on the meta device"),
+    ],
+)
+def test_what_is_no_source_is_refused_in_one_line(sources, said):
+    with pytest.raises(FeatvisError, match=said):
+        audit_discriminator(layers(), sources)
+
+
+@pytest.mark.parametrize(
     ("total", "size", "period", "said"),
     [
         (16, 64, 16, ""),

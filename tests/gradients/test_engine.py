@@ -64,7 +64,7 @@ def test_within_inference_mode_there_is_no_gradient() -> None:
 @pytest.mark.parametrize(
     ("convert", "said"),
     [
-        (lambda x: x.numpy(), "images of type ndarray; expected a tensor: give torch.as_tensor(images)"),
+        (lambda x: x.numpy(), "images of type ndarray; expected a tensor, as torch.as_tensor makes"),
         (lambda x: x.tolist(), "images of type list"),
         (lambda x: None, "images of type NoneType"),
         (lambda x: x.to(torch.complex64), "images of torch.complex64"),
