@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 QUICK := $(addprefix tests/,measure tracing data models repair predict gradients test_compat.py test_files.py test_public.py)
 
-.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census found-periods generators style fixes backward-fixes dream-jitter duel clean
+.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census census-timm found-periods generators style fixes backward-fixes dream-jitter duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -93,6 +93,11 @@ studies: $(INSTALLED)
 # Predicted beside measured checkerboard of every torchvision classifier, with random weights; resumes where it stopped.
 census: $(INSTALLED)
 	$(BIN)/python experiments/census.py
+
+# The same of the smallest architecture of each of timm's families, with what is traced and found; an hour, resumable too.
+census-timm: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.txt --no-build-isolation -e .[timm]
+	$(BIN)/python experiments/census_timm.py
 
 # How often a period is found where there is one, and where there is none.
 found-periods: $(INSTALLED)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -20,7 +18,8 @@ from matplotlib.figure import Figure
 from shared.averages import rank_correlation
 from shared.classifiers import random_torchvision
 from shared.command_line import parser_of
-from shared.tables import DOCS, RESULTS, add_rows, estimate_in, markdown_table, read_rows
+from shared.processes import examine_each
+from shared.tables import DOCS, RESULTS, estimate_in, markdown_table, read_rows
 
 from featvis.compat import import_torchvision
 from featvis.errors import FeatvisError
@@ -141,19 +140,7 @@ def main() -> None:
         print(json.dumps(examine(alone)))
         return
     models = import_torchvision().models
-    done = {row["model"] for row in read_rows(TABLE)}
-    for name in models.list_models(module=models):
-        if name in done:
-            continue
-        child = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=False)
-        lines = child.stdout.strip().splitlines()
-        if child.returncode:
-            last = child.stderr.strip().splitlines()[-1:] or ["killed"]
-            rows = [{"model": name, "fault": last[0]}]
-        else:
-            rows = json.loads(lines[-1])
-        add_rows(TABLE, COLUMNS, rows)
-        print(name, rows[-1].get("predicted"), rows[-1].get("measured"), rows[-1].get("fault", ""), flush=True)
+    examine_each(__file__, models.list_models(module=models), TABLE, COLUMNS, "fault")
     summarise(read_rows(TABLE))
 
 

@@ -20,6 +20,7 @@ TABLES = {
     "pooling_frequencies": "pooling",
     "audio": "audio",
     "zoo_spread": "spread",
+    "census_timm": "networks",
 }
 """Each study, and the name of its table in its page."""
 
