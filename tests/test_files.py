@@ -1,6 +1,11 @@
 """Files are written whole or not at all, and a refusal is one line."""
 
 import os
+import shlex
+import stat
+import subprocess
+import sys
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,3 +133,77 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 def test_what_json_does_not_know_is_refused():
     with pytest.raises(TypeError):
         document_text({"schema": "featvis.a/1", "of": object()})
+
+
+def run(command, tmp_path, **options):
+    """A command line in a shell of its own, as output to a device cannot be captured."""
+    line = f"{shlex.quote(sys.executable)} -m featvis {command}"
+    return subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=120, **options)
+
+
+OVERLAP = "overlap 3,2 --html"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices, pipes and links are POSIX's")
+class TestOddTargets:
+    def test_a_link_stays_and_leads_to_the_new_content(self, tmp_path):
+        real = tmp_path / "real.json"
+        real.write_text("before")
+        real.chmod(0o640)
+        (tmp_path / "folder").mkdir()
+        for name in ("link.json", "folder/link.json"):
+            link = tmp_path / name
+            link.symlink_to(real)
+            write_text(link, name)
+            assert link.is_symlink()
+            assert real.read_text() == name
+            assert real.stat().st_mode & 0o777 == 0o640
+        dangling = tmp_path / "dangling.json"
+        dangling.symlink_to(tmp_path / "new.json")
+        write_text(check_file(dangling), "new")
+        assert (tmp_path / "new.json").read_text() == "new"
+        assert sorted(os.listdir(tmp_path)) == ["dangling.json", "folder", "link.json", "new.json", "real.json"]
+
+    def test_a_pipe_gets_the_content_and_stays(self, tmp_path):
+        pipe = tmp_path / "pipe.json"
+        os.mkfifo(pipe)
+        check_file(pipe)
+        received = []
+        reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+        reader.start()
+        write_text(pipe, "content" * 20_000)
+        reader.join()
+        assert received == ["content" * 20_000]
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+    def test_devices_stay_what_they_are(self):
+        before = [os.stat(device) for device in ("/dev/null", "/dev/full")]
+        write_text("/dev/null", "nothing")
+        assert "No space left" in refusal(write_text, "/dev/full", "something")
+        after = [os.stat(device) for device in ("/dev/null", "/dev/full")]
+        assert [(one.st_mode, one.st_ino) for one in before] == [(one.st_mode, one.st_ino) for one in after]
+
+    @pytest.mark.parametrize("target", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+    @pytest.mark.parametrize("into", ["| cat", "> page.html && cat page.html"])
+    def test_the_standard_output_holds_the_file_alone(self, tmp_path, target, into):
+        if not os.path.exists(target) and target != "-":
+            pytest.skip(f"no {target} here")
+        done = run(f"{OVERLAP} {target} {into}", tmp_path)
+        assert done.returncode == 0
+        assert done.stdout.lower().startswith("<!doctype html>")
+        assert done.stdout.rstrip().endswith("</html>")
+        assert "wrote" in done.stderr
+
+    def test_a_reader_that_leaves_is_no_error(self, tmp_path):
+        for command in ("zoo", f"{OVERLAP} -"):
+            done = run(f"{command} | head -c 1; exit ${{PIPESTATUS[0]}}", tmp_path)
+            assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+    def test_a_full_device_is_one_line(self, tmp_path):
+        for command in (f"{OVERLAP} /dev/full", "zoo > /dev/full"):
+            done = run(command, tmp_path)
+            assert done.returncode == 2
+            assert done.stderr.splitlines()[-1].startswith("featvis: cannot ")
+            assert "Traceback" not in done.stderr

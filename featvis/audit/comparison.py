@@ -6,13 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featvis.audit.drift import Drift
-from featvis.audit.record import Audit, estimate_of
+from featvis.audit.reading import check_settings, read_record
+from featvis.audit.record import LONGEST_PERIOD, Audit
 from featvis.errors import FeatvisError
 from featvis.files import document_text, plain, read_document
 from featvis.measure.change import Change, remedy
 from featvis.measure.estimates import Estimate, clearest
 
 SCHEMA = "featvis.compare/1"
+
+MOST_VARIANTS = 1000
+"""A comparison that is read from a file holds no more."""
 
 FREE = ("batch_size", "versions")
 """Settings that may differ between comparisons that are joined."""
@@ -97,20 +101,20 @@ class Comparison:
     def from_json(cls, text: str) -> Comparison:
         """The comparison that `to_json` wrote; raises FeatvisError for anything else."""
         content = read_document(text, SCHEMA, "a comparison that `featvis compare --json` wrote")
+        rows = content.pop("rows", None)
+        if not isinstance(rows, list) or not rows or len(rows) > MOST_VARIANTS:
+            raise FeatvisError("the comparison is damaged (it has no rows, or too many); measure it again")
         try:
-            content["rows"] = tuple(_row(entry) for entry in content["rows"])
-            content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
-            content["total_stride"], content["pictures"] = int(content["total_stride"]), int(content["pictures"])
-            content["settings"] = dict(content["settings"])
-            if not content["rows"]:
-                raise ValueError("no rows")
-            return cls(**content)
-        except FeatvisError:
-            raise
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise FeatvisError(
-                f"the comparison is damaged ({type(error).__name__}: {error}); measure it again"
-            ) from None
+            read = read_record(cls, {**content, "rows": []})
+            found = replace(read, rows=tuple(_row(entry, f"rows[{place}]") for place, entry in enumerate(rows)))
+            check_settings(read.settings)
+            if len({row.name for row in found.rows}) < len(found.rows) or not 1 <= found.total_stride <= LONGEST_PERIOD:
+                raise ValueError("two variants have one name, or its total stride is no number of pixels")
+            if any(set(row.audit.energy) != set(found.rows[0].audit.energy) for row in found.rows):
+                raise ValueError("its variants are measured at other periods")
+        except ValueError as error:
+            raise FeatvisError(f"the comparison is damaged ({error}); measure it again") from None
+        return found
 
     def joined(self, other: Comparison) -> Comparison:
         """One table of both, the first variant once.
@@ -144,28 +148,11 @@ def _comparable(comparison: Comparison) -> dict[str, Any]:
     return plain({**counted, **settings, "first variant": comparison.rows[0].name})
 
 
-def _row(entry: dict[str, Any]) -> Row:
-    drift = entry["drift"]
-    relative = drift["relative"]
-    return Row(
-        name=str(entry["name"]),
-        kind=str(entry["kind"]),
-        changed=tuple(str(name) for name in entry["changed"]),
-        audit=Audit.from_json(document_text(entry["audit"])),
-        difference={int(period): estimate_of(estimate) for period, estimate in entry["difference"].items()},
-        drift=Drift(
-            _optional(drift["agreement"]),
-            _optional(drift["divergence"]),
-            float(drift["rmse"]),
-            None if relative is None else float(relative),
-        ),
-        accuracy=_optional(entry["accuracy"]),
-        consistency=_optional(entry["consistency"]),
-        milliseconds=float(entry["milliseconds"]),
-        memory=int(entry["memory"]),
-        parameters=int(entry["parameters"]),
-    )
-
-
-def _optional(entry: dict[str, Any] | None) -> Estimate | None:
-    return None if entry is None else estimate_of(entry)
+def _row(entry: object, where: str) -> Row:
+    if not isinstance(entry, dict) or not isinstance(entry.get("audit"), dict):
+        raise ValueError(f"{where} is no variant with an audit")
+    audit = Audit.from_content({name: value for name, value in entry["audit"].items() if name != "schema"})
+    row = read_record(Row, {**entry, "audit": audit}, where)
+    if not set(row.difference) <= set(audit.energy):
+        raise ValueError(f"{where} has differences at periods that it has no energy of")
+    return row

@@ -24,6 +24,8 @@ def exceeded(audit: Audit, limit: float) -> list[str]:
 
     Raises FeatvisError where nothing could be told: a limit that cannot fail would be no check.
     """
+    if not (math.isfinite(limit) and limit >= 0):
+        raise FeatvisError(f"a limit of {limit}; give a finite number from 0 on")
     judged: dict[Period, Estimate] = {}
     if audit.total_stride in audit.energy:
         judged[audit.total_stride] = audit.energy[audit.total_stride]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from featvis.audit.reading import check_settings, read_record
 from featvis.errors import FeatvisError
 from featvis.files import document_text, plain, read_document, read_saved, write_document
 from featvis.gradients.engine import GradientEngine
@@ -24,7 +25,8 @@ from featvis.measure.sums import Energies
 SCHEMA = "featvis.audit/1"
 PROFILE_SCHEMA = "featvis.profile/1"
 
-_BY_PERIOD = ("energy", "controls", "exact_periods", "signed_comb")
+LONGEST_PERIOD = 65_536
+"""No total stride is longer, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -169,47 +171,45 @@ class Audit:
     @classmethod
     def from_json(cls, text: str) -> Audit:
         """The audit that `to_json` wrote; raises FeatvisError for anything else."""
-        content = read_document(text, SCHEMA, "an audit that `featvis audit --json` wrote")
+        return cls.from_content(read_document(text, SCHEMA, "an audit that `featvis audit --json` wrote"))
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any]) -> Audit:
+        """The audit whose `content` this is, without its schema; raises FeatvisError for anything else."""
         try:
-            for name in _BY_PERIOD:
-                content[name] = {int(period): estimate_of(entry) for period, entry in content[name].items()}
-            content["high_frequency_share"] = estimate_of(content["high_frequency_share"])
-            content["mean_gradient_flatness"] = float(content["mean_gradient_flatness"])
-            content["profile"] = tuple(tuple(float(value) for value in row) for row in content["profile"])
-            content["skipped"], content["notes"] = tuple(content["skipped"]), tuple(content["notes"])
-            content["culprits"] = tuple(_culprit(entry) for entry in content["culprits"])
             # Audits of before these were looked for say nothing of them.
-            content["traced"] = _pair(content.get("traced", [content["total_stride"]] * 2))
-            content["found"] = tuple(_found(entry) for entry in content.get("found", ()))
-            pairs = (_pair(entry) for entry in content.get("not_measurable", ()))
-            content["not_measurable"] = tuple(pair for pair in pairs if pair is not None)
-            return cls(**content)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise FeatvisError(f"the audit is damaged ({type(error).__name__}: {error}); measure it again") from None
+            audit = read_record(cls, {"traced": [content.get("total_stride")] * 2, **content})
+            _check_sizes(audit)
+        except ValueError as error:
+            raise FeatvisError(f"the audit is damaged ({error}); measure it again") from None
+        return audit
 
 
-def estimate_of(entry: dict[str, Any]) -> Estimate:
-    """The Estimate of an object with the keys value and error."""
-    error = entry["error"]
-    return Estimate(float(entry["value"]), None if error is None else float(error))
-
-
-def _pair(entry: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if entry is None else (int(entry[0]), int(entry[1]))
-
-
-def _found(entry: Mapping[str, Any]) -> Found:
-    rows, columns = (float(value) for value in entry["frequency"])
-    energy = None if entry["energy"] is None else estimate_of(entry["energy"])
-    layers = tuple(str(layer) for layer in entry["layers"])
-    return Found(_pair(entry["period"]), (rows, columns), energy, float(entry["chance"]), layers)
-
-
-def _culprit(entry: dict[str, Any]) -> Culprit:
-    lists = {name: tuple(int(number) for number in entry[name]) for name in ("kernel", "stride", "remainder")}
-    left = {int(period): estimate_of(estimate) for period, estimate in entry["left"].items()}
-    shares = {int(period): float(share) for period, share in entry["shares"].items()}
-    return Culprit(**{**entry, **lists, "measured": estimate_of(entry["measured"]), "left": left, "shares": shares})
+def _check_sizes(audit: Audit) -> None:
+    """Raises ValueError where the parts of an audit do not fit each other."""
+    check_settings(audit.settings)
+    total, profile, periods = audit.total_stride, audit.profile, set(audit.energy)
+    if not 1 <= total <= LONGEST_PERIOD or audit.pictures < 1 or audit.replicates not in ("pictures", "tiles"):
+        raise ValueError(f"{audit.pictures} pictures, errors from {audit.replicates[:40]!r}, a total stride of {total}")
+    if len(profile) not in (1, total) or any(len(row) != total for row in profile):
+        raise ValueError(f"its profile has not {total} columns, and one row or as many")
+    if any(value < 0 for row in profile for value in row):
+        raise ValueError("its profile holds a negative energy")
+    if periods != set(audit.exact_periods) or any(total % period for period in {*periods, *audit.signed_comb}):
+        raise ValueError("its energies are not those of divisors of the total stride")
+    if periods and total not in periods:
+        raise ValueError("its energies lack that of the total stride")
+    pairs = [audit.traced, *audit.not_measurable, *(found.period for found in audit.found)]
+    if any(pair is not None and not all(1 <= length <= LONGEST_PERIOD for length in pair) for pair in pairs):
+        raise ValueError("a period is no number of pixels")
+    for culprit in audit.culprits:
+        sizes = (*culprit.kernel, *culprit.stride, culprit.period)
+        if not (culprit.kernel and len(culprit.kernel) == len(culprit.stride) == len(culprit.remainder)):
+            raise ValueError(f"the culprit {culprit.layer[:40]!r} has sizes of different axes")
+        if not all(1 <= size <= LONGEST_PERIOD for size in sizes):
+            raise ValueError(f"the culprit {culprit.layer[:40]!r} has a size that no layer has")
+        if set(culprit.left) != periods or set(culprit.shares) != periods:
+            raise ValueError(f"the culprit {culprit.layer[:40]!r} lacks a period")
 
 
 def save_profile(audit: Audit, path: str | Path) -> Path:
@@ -228,17 +228,23 @@ def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:
 
     def parse(text: str) -> tuple[Tensor, dict[str, Any]]:
         content = read_document(text, PROFILE_SCHEMA, "a profile that `featvis audit --save-profile` wrote")
-        return torch.tensor(content["profile"], dtype=torch.float64), dict(content["settings"])
+        try:
+            saved = read_record(_SavedProfile, content)
+        except ValueError as error:
+            raise FeatvisError(f"the profile is damaged ({error}); measure it again") from None
+        rows = saved.profile
+        if not rows or len({len(row) for row in rows}) != 1 or any(value < 0 for row in rows for value in row):
+            raise FeatvisError("the profile is not a table of non-negative numbers; measure it again")
+        return torch.tensor(rows, dtype=torch.float64), saved.settings
 
-    try:
-        profile, settings = read_saved(path, "the profile ", parse, "--save-profile")
-    except (TypeError, ValueError, KeyError) as error:
-        raise FeatvisError(
-            f"the profile {str(path)!r} is damaged ({type(error).__name__}: {error}); measure it again"
-        ) from None
-    if profile.ndim != 2 or not bool(profile.isfinite().all() & (profile >= 0).all()):
-        raise FeatvisError(f"the profile {str(path)!r} is not a table of non-negative numbers; measure it again")
-    return profile, settings
+    return read_saved(path, "the profile ", parse, "--save-profile")
+
+
+@dataclass(frozen=True)
+class _SavedProfile:
+    profile: tuple[tuple[float, ...], ...]
+    pictures: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def check_gradients(gradients: Tensor, names: Sequence[str], score: str) -> None:

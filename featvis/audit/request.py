@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,8 @@ class Running:
             raise FeatvisError(
                 f"{self.workers} workers and a save every {self.save_every} batches; give at least 0, and at least 1"
             )
+        if self.until_error is not None and not 0 < self.until_error < math.inf:
+            raise FeatvisError(f"a standard error of {self.until_error} to stop at; give a finite number above 0")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import click
 
 from featvis.commands.options import (
     BatchSize,
+    Finite,
     bars,
     check_writable,
     gradient_options,
@@ -35,13 +36,11 @@ if TYPE_CHECKING:
     "--batch-size", type=BatchSize(), default="8", show_default=True, help="Pictures at a time; auto: what fits."
 )
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read ahead.")
-@click.option(
-    "--until-error", type=click.FloatRange(0, min_open=True), help="Stop once E(total stride) is known this well."
-)
+@click.option("--until-error", type=Finite(0, min_open=True), help="Stop once E(total stride) is known this well.")
 @click.option("--state", "folder", type=click.Path(), help="Keep what is done in this folder; deleted at the end.")
 @click.option("--save-every", type=click.IntRange(1), default=50, show_default=True, help="Batches between two saves.")
 @click.option("--resume", is_flag=True, help="Go on with what --state holds.")
-@click.option("--fail-above", type=float, help="Exit code 1 where E(total stride) minus two errors is above this.")
+@click.option("--fail-above", type=Finite(0), help="Exit code 1 where E(total stride) minus two errors is above this.")
 @click.option("--baseline", type=click.Path(), help="Exit code 1 where an energy is above that of this --json file.")
 @click.option("--json", "json_path", type=click.Path(), help="Write the audit here.")
 @click.option("--html", "html_path", type=click.Path(), help="Write a page with verdict, gradients and numbers here.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -44,7 +45,10 @@ class _Commands(click.Group):
         # Read when torch loads: threads that spin while they wait take several times the work of a short command.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         show_everywhere()
-        return super().main(*arguments, **settings)
+        try:
+            return super().main(*arguments, **settings)
+        finally:
+            _flush()
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -65,12 +69,33 @@ class _Commands(click.Group):
             return super().invoke(context)
 
 
+def _flush() -> None:
+    """Print what is left while a full device is still one line; Python itself would do so when nobody can answer."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _cannot_print(error)
+        raise SystemExit(2) from None
+
+
+def _cannot_print(error: OSError) -> None:
+    """Say so once; what is left goes nowhere."""
+    click.echo(f"featvis: cannot print: {error.strerror or error}", err=True)
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 @contextlib.contextmanager
 def _one_line(context: click.Context) -> Iterator[None]:
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _cannot_print(error)
+        context.exit(2)
     except (FeatvisError, click.UsageError) as error:
         said = str(error)
         if isinstance(error, click.UsageError):

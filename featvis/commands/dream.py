@@ -12,7 +12,7 @@ import click
 
 from featvis.commands import choices
 from featvis.commands.asked import as_one
-from featvis.commands.options import COMPENSATION, bars, check_writable, model_options
+from featvis.commands.options import COMPENSATION, Finite, bars, check_writable, model_options
 from featvis.commands.tables import print_table
 from featvis.errors import FeatvisError
 
@@ -87,7 +87,7 @@ class StepsAsked:
     "place of Lucent's random shifts, scales and rotations.",
 )
 @click.option("--steps", type=click.IntRange(1), help="In each octave; 10 from a photograph, 512 in all from noise.")
-@click.option("--rate", type=float, help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
+@click.option("--rate", type=Finite(), help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
 @click.option(
     "--param",
     type=click.Choice(choices.PARAMETERISATIONS),

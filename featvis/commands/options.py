@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +49,24 @@ class Numbers(click.ParamType):
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> tuple[float, ...]:
         try:
-            return tuple(float(part) for part in str(value).split(","))
+            numbers = tuple(float(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a number, or numbers separated by commas", parameter, context)
+        if not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} holds what is no finite number", parameter, context)
+        return numbers
+
+
+class Finite(click.FloatRange):
+    """A number within a range, and neither NaN nor infinite."""
+
+    name = "number"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number: float = super().convert(value, parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", parameter, context)
+        return number
 
 
 class Size(click.ParamType):
@@ -131,13 +148,16 @@ gradient_options = as_one(
 
 def check_writable(*paths: str | None) -> None:
     """Raises FeatvisError before the work where a file could not be written after it, or would replace another one of them."""
-    from featvis.files import check_file
+    from featvis.files import check_file, is_standard_output
 
     given = [path for path in paths if path is not None]
     if len({Path(path).resolve() for path in given}) < len(given):
         raise FeatvisError(f"{given[0]!r} is given twice; give each file a name of its own")
     for path in given:
         check_file(path)
+        if is_standard_output(path):
+            # What the command prints itself would stand within the file.
+            click.get_current_context().with_resource(contextlib.redirect_stdout(sys.stderr))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -21,9 +22,25 @@ PLAINER = {
 """What stands for a character that the terminal's encoding lacks; anything else becomes a question mark."""
 
 
+class _Forgiving(io.FileIO):
+    """The standard output, where nobody may read on: files are still written and limits judged."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content) or 0
+        except BrokenPipeError:
+            return len(content)
+
+
 def show_everywhere() -> None:
     """Let standard output and error take every text, whatever their encoding."""
     codecs.register_error("featvis", _plainer)
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        raw = _Forgiving(sys.stdout.fileno(), "wb", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=sys.stdout.encoding, line_buffering=sys.stdout.line_buffering
+        )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="featvis")

@@ -276,6 +276,12 @@ class GradientEngine:
                     f"the score {self.score.text!r} is complex; wrap the network to return real numbers, such as magnitudes"
                 )
             values, chosen = self.score.values(output, chosen, draws, self._form)
+            if not bool(values.isfinite().all()):
+                number = draws.indices[int((~values.isfinite()).nonzero()[0])]
+                raise FeatvisError(
+                    f"the score {self.score.text!r} is NaN or infinite at picture {number}, so that its gradient says nothing; check the "
+                    "weights and the normalisation"
+                )
             if not values.requires_grad:
                 raise FeatvisError(
                     f"the score {self.score.text!r} does not depend on the pixels through anything differentiable"

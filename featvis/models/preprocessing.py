@@ -12,6 +12,9 @@ from featvis.data.pictures import LARGEST_PIXELS
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
 
+LARGEST_INPUT = 1e8
+"""A network's input is no larger than this; single precision ends at 3e38, and its square before."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -60,6 +63,11 @@ def _check(model: Model) -> None:
             )
     if not all(value > 0 and math.isfinite(value) for value in model.std):
         raise FeatvisError(f"--std {','.join(map(str, model.std))}: standard deviations must be above 0 and finite")
+    if any((1 + abs(mean)) / std > LARGEST_INPUT for mean in model.mean for std in model.std):
+        raise FeatvisError(
+            f"--mean {','.join(map(str, model.mean))} --std {','.join(map(str, model.std))}: the input would exceed {LARGEST_INPUT:g}; "
+            "they are for pixels in [0, 1]"
+        )
     if not all(math.isfinite(value) for value in model.mean):
         raise FeatvisError(f"--mean {','.join(map(str, model.mean))}: means must be finite")
     if min(model.input_size) < 1:

@@ -18,7 +18,7 @@ from featvis.measure.estimates import Estimate
 def row(name: str, energy: float = 0.1) -> Row:
     energies = {2: Estimate(energy / 2, 0.01), 4: Estimate(energy, 0.004)}
     audit = Audit(
-        4, energies, {3: Estimate(0.0, 0.01)}, energies, {}, Estimate(0.7, 0.1), 0.5, ((1.0,),), 9, "pictures"
+        4, energies, {3: Estimate(0.0, 0.01)}, energies, {}, Estimate(0.7, 0.1), 0.5, ((1.0,) * 4,) * 4, 9, "pictures"
     )
     drift = Drift(Estimate(1.0, None), None, 0.25, None)
     return Row(name, "forward", ("a.b",), audit, energies, drift, None, Estimate(0.9, 0.1), 3.5, 1000, 20)

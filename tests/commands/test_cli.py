@@ -256,7 +256,7 @@ MISTAKES = {
     "missing profile": ([ZOO, "good", "--compensate", "equalise", "--profile", "p.json"], "cannot read the profile 'p.json'"),
     "profile of another kind": ([ZOO, "good", "--compensate", "equalise", "--profile", "audit.json"], "featvis.audit/1"),
     "picture as profile": ([ZOO, "good", "--compensate", "equalise", "--profile", "good/0.png"], "'good/0.png'"),
-    "damaged profile": ([ZOO, "good", "--compensate", "equalise", "--profile", "wrong.json"], "'wrong.json' is damaged"),
+    "damaged profile": ([ZOO, "good", "--compensate", "equalise", "--profile", "wrong.json"], "'wrong.json': the profile is damaged"),
     "another total stride": (
         [ZOO, "good", "--compensate", "equalise", "--profile", "two.json"],
         "the profile is 2 x 2, this network and score need 8 x 8",

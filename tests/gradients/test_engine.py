@@ -730,3 +730,18 @@ def test_a_slightly_wrong_gradient_is_found(name: str) -> None:
     gradient = GradientEngine(network, "1")(pictures)
     gradient[..., ::2] *= 1 + 1e-4
     assert distance(network, pictures, gradient) > 1e-6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_scores_that_are_no_numbers_are_refused(value: float) -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = self.body(x).mean((2, 3))
+            return torch.where(torch.arange(len(x))[:, None] == 1, logits + value, logits)
+
+    with pytest.raises(FeatvisError, match="the score 'top' is NaN or infinite at picture 1"):
+        GradientEngine(Broken())(torch.randn(3, 3, 16, 16))
