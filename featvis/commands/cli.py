@@ -91,11 +91,6 @@ def _one_line(context: click.Context) -> Iterator[None]:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO):
-            raise
-        _cannot_print(error)
-        context.exit(2)
     except (FeatvisError, click.UsageError) as error:
         said = str(error)
         if isinstance(error, click.UsageError):
@@ -103,9 +98,12 @@ def _one_line(context: click.Context) -> Iterator[None]:
             said = f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes"
         click.echo(f"featvis: {' '.join(said.split())}", err=True)
         context.exit(2)
-    except (click.ClickException, click.exceptions.Exit, click.Abort, OSError):
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            _cannot_print(error)
+            context.exit(2)
         # Exit code 1 would say that a checkerboard was found.
         click.echo(f"featvis: {_fault(error)}", err=True)
         context.exit(2)
