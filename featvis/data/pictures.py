@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from featvis.data.decoding import forgiven
 from featvis.errors import FeatvisError
 from featvis.files import write_atomically
 
@@ -125,7 +126,8 @@ def load_picture(path: str | Path, channels: int = 3) -> Picture:
 
     Transparency is composited on white, greys of more than 8 bits are scaled to 8, of several frames the first is
     taken; each leaves a note. An .npy file holds floats (channels, H, W) in [0, 1] and serves any number of channels.
-    Raises FeatvisError where the file is missing, empty, damaged, too large, or no picture of that many channels.
+    Raises FeatvisError where the file is missing, empty, damaged (also where the decoder forgives it), too large, or no picture of that
+    many channels.
     """
     path = Path(path)
     if not os.path.isfile(path):
@@ -145,6 +147,8 @@ def load_picture(path: str | Path, channels: int = 3) -> Picture:
             with Image.open(path, formats=_known_formats()) as image:
                 if image.width * image.height > LARGEST_PIXELS:
                     raise Image.DecompressionBombError
+                image.load()
+                damage = forgiven(image, path)
                 pixels, notes = _as_rgb(image)
         except UnidentifiedImageError:
             raise FeatvisError(
@@ -158,6 +162,8 @@ def load_picture(path: str | Path, channels: int = 3) -> Picture:
         except Exception as error:  # damaged data makes decoders raise anything, struct.error and IndexError included
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FeatvisError(f"cannot read the picture {str(path)!r}: {reason}; copy or save it again") from None
+    if damage is not None:
+        raise FeatvisError(f"the picture {str(path)!r} is decoded with errors: {damage}; copy or save it again")
     return Picture(pixels if channels == 3 else pixels.convert("L"), path, notes)
 
 

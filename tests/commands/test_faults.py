@@ -90,6 +90,17 @@ def test_one_broken_picture_ends_it_in_one_line(tmp_path):
     assert files_below(tmp_path) == {"a.png"}
 
 
+def test_what_decoders_forgive_is_counted_as_skipped(tmp_path):
+    whole = encoded(Image.fromarray(NOISE), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(whole)
+    (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2].rstrip(b"\xff") + b"\xff\xd9")
+    assert "b.jpg' is decoded with errors" in refused("audit", ZOO, tmp_path)
+    printed("audit", ZOO, tmp_path, "--skip-bad", "--json", tmp_path / "audit.json")
+    audit = json.loads((tmp_path / "audit.json").read_text())
+    assert audit["pictures"] == len(audit["skipped"]) == 1
+    assert "decoded with errors" in audit["skipped"][0]
+
+
 @pytest.fixture
 def full_disk(tmp_path):
     """A folder on a file system of 64 KiB."""
