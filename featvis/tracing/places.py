@@ -149,7 +149,8 @@ def recurrence(coordinates: Tensor) -> Fraction | None:
     size = len(coordinates)
     for margin in range(min(MARGIN, size // 6) + 1):
         inner = coordinates[margin : size - margin]
-        for lag in range(1, 2 * len(inner) // 3 + 1):
+        # Of a symmetric map two steps are the same whatever the lag; three are not.
+        for lag in range(1, min(2 * len(inner) // 3, len(inner) - 3) + 1):
             steps = inner[lag:] - inner[:-lag]
             if float(steps[0]) > CLOSE and float((steps - steps[0]).abs().amax()) < 10 * CLOSE:
                 return _ratio(float(steps.mean()))

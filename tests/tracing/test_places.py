@@ -57,6 +57,7 @@ def test_the_distance_after_which_places_repeat(places, distance):
         ([3, 3, 3, 3, 7, 11, 15, 15, 15, 15, 15, 15], 12),
         ([8, 0, 4, 2, 6, 6, 6], None),
         ([1, 5, 1, 5, 1, 5], None),
+        ([0, 1, 3, 7, 9, 10], None),
     ],
 )
 def test_the_distance_by_which_places_in_order_grow(places, distance):
