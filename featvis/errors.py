@@ -20,3 +20,17 @@ def nearest_names(name: str, names: Iterable[str]) -> str:
     """A clause with the names most like the one given: "; nearest: a, b", empty where none is near."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f"; nearest: {', '.join(near)}" if near else ""
+
+
+def shown(text: object, longest: int = 200) -> str:
+    """Text of others, such as a label, as it may be printed: one line, without what would steer a terminal.
+
+    Control and formatting characters stand as their escapes; what is longer is cut.
+
+    >>> shown("cat\\x1b[2J")
+    'cat\\\\x1b[2J'
+    """
+    written = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text)[:longest]
+    )
+    return written if len(str(text)) <= longest else f"{written}..."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
+from featvis.models.pickles import load_tensors
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -33,13 +33,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             f"no weights file {str(path)!r}; give a .pth or .safetensors file, an enum name, DEFAULT or none"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content: Any = (
-                load_file(path)
-                if path.suffix == ".safetensors"
-                else torch.load(path, weights_only=True, map_location="cpu")
-            )
+        content: Any = _load_safetensors(path) if path.suffix == ".safetensors" else load_tensors(path)
+    except FeatvisError as error:
+        raise FeatvisError(f"{str(path)!r} {error}") from None
     except Exception as error:  # damaged files make torch.load raise anything, IndexError and KeyError included
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and (named or _is_pickle(path)):
@@ -47,10 +43,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             raise FeatvisError(
                 f"{str(path)!r} is a pickle of Python objects{what}, not only tensors, and is not run; "
                 "save model.state_dict() instead, best as .safetensors"
-            ) from None
-        if "TorchScript archive" in str(error):
-            raise FeatvisError(
-                f"{str(path)!r} is a TorchScript program, not weights; save the state_dict() of what torch.jit.load gives"
             ) from None
         raise FeatvisError(
             f"{str(path)!r} is not a checkpoint that PyTorch or safetensors wrote, or is damaged; save model.state_dict() again"
@@ -67,7 +59,35 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     )
     if not state:
         raise FeatvisError(f"{str(path)!r} holds no named tensors; expected the state_dict of a network")
+    for name, value in state.items():
+        if kind := _unusual(value):
+            raise FeatvisError(
+                f"{str(path)!r} holds {shown(name)!r} as a {kind} tensor; save the plain values, such as model.cpu().state_dict()"
+            )
     return state
+
+
+_LONGEST_HEADER = 2**23
+"""Bytes that describe the tensors of a `.safetensors` file, about 100 for each."""
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if _LONGEST_HEADER < length < path.stat().st_size:
+        raise FeatvisError(f"describes its tensors in {length} bytes; expected at most {_LONGEST_HEADER}")
+    return load_file(path)
+
+
+def _unusual(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being plain values; None for nothing."""
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    return None if type(tensor) in (Tensor, nn.Parameter) and not tensor.is_nested else "nested or derived"
 
 
 def _is_pickle(path: Path) -> bool:
@@ -79,20 +99,26 @@ def _is_pickle(path: Path) -> bool:
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy the tensors into the network; every name and shape must fit, after a common prefix such as `module.` is stripped.
 
-    Raises FeatvisError naming the first missing, unexpected and misshapen ones; nothing is copied then. Values take the network's own
-    precision.
+    Raises FeatvisError naming the first missing, unexpected and misshapen ones, and those of another kind: whole numbers for floating
+    ones, complex ones. Nothing is copied then. Values take the network's own precision.
     """
     expected = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     state = _without_prefix(state, expected)
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
     misshapen = [name for name in expected if name in state and state[name].shape != expected[name].shape]
+    other = [name for name in expected if name in state and not misshapen and not _fits(state[name], expected[name])]
     faults = []
-    for fault, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)):
+    for fault, names, of in (
+        ("missing", missing, None),
+        ("unexpected", unexpected, None),
+        ("misshapen", misshapen, _shape),
+        ("of another kind", other, _kind),
+    ):
         if names:
-            shapes = f" ({_shape(state[names[0]])} for {_shape(expected[names[0]])})" if fault == "misshapen" else ""
+            both = f" ({of(state[names[0]])} for {of(expected[names[0]])})" if of else ""
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            faults.append(f"{fault} {names[0]}{shapes}{more}")
+            faults.append(f"{fault} {shown(names[0])}{both}{more}")
     if faults:
         raise FeatvisError(
             f"the weights of {source} do not fit the network: {'; '.join(faults)}; is it the same architecture?"
@@ -101,6 +127,20 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
         for name, value in expected.items():
             if name in state:
                 value.copy_(state[name])
+
+
+def _fits(given: Tensor, expected: Tensor) -> bool:
+    """Whether no value changes but by rounding to a floating-point precision."""
+    if expected.is_floating_point():
+        return given.is_floating_point()
+    if given.dtype == expected.dtype or expected.is_complex():
+        return given.is_complex() == expected.is_complex()
+    # Whole numbers in the precision that all of a checkpoint was saved in.
+    return given.is_floating_point() and torch.equal(given.to(expected.dtype).to(given.dtype), given)
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map
 from featvis.errors import FeatvisError
 from featvis.files import document_text
 from featvis.models.archives import DAMAGED, opened
+from featvis.models.pickles import load_tensors
 from featvis.models.program import payload_reader, read_json, read_program
 
 
@@ -144,7 +145,7 @@ _KNOWN = re.compile(
     rf"|{_MODEL}|{_EXAMPLE}|data/weights/(weight_\d+|model_weights_config\.json|model\.pt)"
     r"|data/constants/(tensor_\d+|model_constants_config\.json|model\.pt)"
 )
-_LARGEST_DESCRIPTION = 2**26
+_LARGEST_DESCRIPTION = 2**23
 """Bytes; those of a hundred networks take two million at most."""
 
 
@@ -192,8 +193,6 @@ def _payloads(
 def _tensors_in(pickled: bytes) -> Any:
     """What a pickle of only tensors holds, such as the example inputs; torch's own loader would run any other."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(pickled), weights_only=True, map_location="cpu") if pickled else {}
+        return load_tensors(io.BytesIO(pickled)) if pickled else {}
     except Exception:  # damaged pickles raise anything
         raise FeatvisError("holds pickled objects, which are not run; export it with plain tensors only") from None

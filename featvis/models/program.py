@@ -43,9 +43,8 @@ def read_json(text: bytes | str) -> Any:
 
 
 def _no(value: Any, what: str) -> FeatvisError:
-    return FeatvisError(
-        f"holds {value if isinstance(value, int) else str(value)[:100]!r} where {what} should stand{_MEND}"
-    )
+    given = repr(value)[:100] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+    return FeatvisError(f"holds {given} where {what} should stand{_MEND}")
 
 
 def _record(**fields: Reader) -> Reader:

@@ -14,8 +14,8 @@ from featvis.files import read_metadata, write_tensors
 from featvis.repair.backward import FEWEST
 from featvis.repair.surgery import FIXES, MARK, operate
 
-LARGEST = 2**28
-"""Values of the noise that fixes are applied with; a file that asks for more is damaged."""
+LARGEST = 2**24
+"""Values of the noise that fixes are applied with, 8 images of 836 x 836; a file that asks for more is damaged."""
 
 
 def save_fixed(path: str | Path, module: nn.Module, spec: str, weights: str, shape: Sequence[int]) -> Path:

@@ -31,7 +31,7 @@ class Nested(nn.Module):
         return self.head(torch.relu(self.norm(self.first(images))).mean((2, 3)) + mean + self.shift)
 
 
-def honest(path):
+def honest(path: Path):
     """One archive, of any number of pictures and of any height."""
     torch.manual_seed(0)
     shapes = ({0: torch.export.Dim("batch", min=1, max=64), 2: 2 * torch.export.Dim("half", min=4, max=64)},)

@@ -233,3 +233,60 @@ def test_missing_files(tmp_path):
     (tmp_path / "folder.pth").mkdir()
     for name in ("missing.pth", "folder.pth"):
         assert "no weights file" in refusal(read_checkpoint, tmp_path / name)
+
+
+COMPLEX = torch.complex(torch.ones(4, 3, 3, 3), torch.ones(4, 3, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("0.weight", torch.ones(4, 3, 3, 3, dtype=torch.bool), "0.weight (bool for float32)"),
+        ("0.weight", torch.ones(4, 3, 3, 3, dtype=torch.int64), "0.weight (int64 for float32)"),
+        ("0.weight", torch.ones(4, 3, 3, 3, dtype=torch.uint8), "0.weight (uint8 for float32)"),
+        ("0.weight", COMPLEX, "0.weight (complex64 for float32)"),
+        ("1.num_batches_tracked", torch.tensor(1.5), "1.num_batches_tracked (float32 for int64)"),
+        ("1.num_batches_tracked", torch.tensor(float("nan")), "1.num_batches_tracked (float32 for int64)"),
+        ("1.num_batches_tracked", torch.tensor(1j), "1.num_batches_tracked (complex64 for int64)"),
+        ("1.num_batches_tracked", torch.tensor(True), "1.num_batches_tracked (bool for int64)"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_values_of_another_kind_are_not_cast(tmp_path, suffix, name, value, said):
+    state = {**other().state_dict(), name: value}
+    path = tmp_path / f"a{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    module = network()
+    message = refusal(load_strictly, module, read_checkpoint(path), "'a.pth'")
+    assert f"of another kind {said}" in message
+    assert same(module, network().state_dict())
+
+
+def test_a_whole_checkpoint_in_half_precision_keeps_its_counts():
+    state = {name: value.half() for name, value in other().state_dict().items()}
+    module = network()
+    load_strictly(module, state, "it")
+    assert module[1].num_batches_tracked == other()[1].num_batches_tracked
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda: torch.empty(4, 3, 3, 3, device="meta"), "a meta tensor"),
+        (lambda: torch.eye(4).to_sparse(), "a sparse tensor"),
+        (lambda: torch.eye(4).to_sparse_csr(), "a sparse tensor"),
+        (lambda: torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8), "a quantised tensor"),
+    ],
+)
+def test_tensors_without_plain_values_are_named(tmp_path, value, said):
+    torch.save({"0.weight": value()}, tmp_path / "a.pth")
+    message = refusal(read_checkpoint, tmp_path / "a.pth")
+    assert f"'0.weight' as {said}" in message
+
+
+def test_names_of_a_file_do_not_reach_the_terminal(tmp_path):
+    torch.save({"0.weight\x1b[2J\n": torch.ones(2)}, tmp_path / "a.pth")
+    message = refusal(load_strictly, network(), read_checkpoint(tmp_path / "a.pth"), "'a.pth'")
+    assert message.isprintable()
+    assert "0.weight\\x1b[2J\\n" in message

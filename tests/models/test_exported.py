@@ -105,7 +105,7 @@ def test_exported_programs_that_cannot_be_used(exported, tmp_path):
         ({"ROOT/models/MODEL.json": b"{}"}, "twice"),
         ({"ROOT/models/second.txt": b"cos\nsystem\n"}, "'models/second.txt', which is no part"),
         ({"ROOT/data/weights/more.json": b"not json"}, "'data/weights/more.json', which is no part"),
-        ({"../escaped": b""}, "'../escaped', which leaves its folder"),
+        ({"ROOT/../escaped": b""}, "/../escaped', which leaves its folder"),
         ({"beside": b""}, "beside its one folder"),
     ],
 )
@@ -136,7 +136,7 @@ def test_damaged_archives_give_an_answer_or_one_line(exported, tmp_path):
 
 
 def test_a_long_description_is_not_read(exported, tmp_path):
-    large = in_model(lambda document: document.update(torch_version=" " * 2**26))
+    large = in_model(lambda document: document.update(torch_version=" " * 2**23))
     assert "describes itself in" in refusal(str(rewritten(exported / "one.pt2", tmp_path / "b.pt2", large)))
 
 
