@@ -22,15 +22,15 @@ def nearest_names(name: str, names: Iterable[str]) -> str:
     return f"; nearest: {', '.join(near)}" if near else ""
 
 
-def shown(text: object, longest: int = 200) -> str:
-    """Text of others, such as a label, as it may be printed: one line, without what would steer a terminal.
+def shown(text: object) -> str:
+    """Text of others, such as a label or a file name, as it may be printed: in one line, without what would steer a terminal.
 
-    Control and formatting characters stand as their escapes; what is longer is cut.
+    Control and formatting characters stand as their escapes.
 
-    >>> shown("cat\\x1b[2J")
-    'cat\\\\x1b[2J'
+    >>> shown("cat\\x1b[2J.png")
+    'cat\\\\x1b[2J.png'
     """
-    written = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text)[:longest]
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in str(text)
     )
-    return written if len(str(text)) <= longest else f"{written}..."

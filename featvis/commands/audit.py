@@ -20,7 +20,7 @@ from featvis.commands.options import (
 )
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
     from featvis.audit.record import Audit
@@ -125,7 +125,7 @@ def _judge(context: click.Context, result: Audit, limit: float | None, baseline:
     failures = [] if limit is None else exceeded(result, limit)
     failures += [] if baseline is None else grown(result, baseline)
     for failure in failures:
-        click.echo(f"failed: {failure}")
+        click.echo(f"failed: {shown(failure)}")
     if failures:
         context.exit(1)
 
@@ -180,7 +180,7 @@ def print_audit(result: Audit, name: str) -> None:
     from featvis.measure.finding import counted
     from featvis.measure.spectra import white_flatness
 
-    click.echo(result.finding.sentence())
+    click.echo(shown(result.finding.sentence()))
     rows = [
         (
             line.period if line.kind == "period" else f"{line.period}  {line.kind}",
@@ -196,9 +196,11 @@ def print_audit(result: Audit, name: str) -> None:
     white = white_flatness(len(result.profile), len(result.profile[0]))
     click.echo(f"mean gradient flatness  {result.mean_gradient_flatness:.3f}  (white noise {white:.2f})")
     if result.skipped:
-        click.echo(f"skipped {len(result.skipped)} pictures that could not be read; the first: {result.skipped[0]}")
+        click.echo(
+            f"skipped {len(result.skipped)} pictures that could not be read; the first: {shown(result.skipped[0])}"
+        )
     for note in result.notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
 
 
 def print_culprits(result: Audit) -> None:
@@ -228,7 +230,7 @@ def print_culprits(result: Audit) -> None:
     print_table("culprits: what is left when this layer alone passes its gradient back evenly", columns, rows)
     click.echo("the layers that make each period, and what is left of it when the first of them alone is made even:")
     for said in result.blamed():
-        click.echo(f"  {said}")
+        click.echo(f"  {shown(said)}")
     summed = [sum(culprit.shares[period] for culprit in result.culprits) for period in result.exact_periods]
     present = [estimate.value / result.energy[total].value for estimate in result.exact_periods.values()]
     for text, shares in (

@@ -17,7 +17,7 @@ import click
 
 from featvis import __version__
 from featvis.commands.tables import show_everywhere
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 
 COMMANDS = (
     "layers",
@@ -96,7 +96,7 @@ def _one_line(context: click.Context) -> Iterator[None]:
         if isinstance(error, click.UsageError):
             command = (error.ctx or context).command_path
             said = f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes"
-        click.echo(f"featvis: {' '.join(said.split())}", err=True)
+        click.echo(f"featvis: {shown(' '.join(said.split()))}", err=True)
         context.exit(2)
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise

@@ -20,7 +20,7 @@ from featvis.commands.options import (
     progress_bar,
 )
 from featvis.commands.report import command_line
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,7 +167,7 @@ def compare(
     print_comparison(result)
     if folder:
         for path in draw_comparison(result, sketches, folder):
-            click.echo(f"{path}")
+            click.echo(shown(path))
 
 
 def compare_generators(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featvis.commands.tables import print_table
+from featvis.errors import shown
 
 if TYPE_CHECKING:
     from featvis.audit.comparison import Comparison, Row
@@ -18,7 +19,7 @@ def print_comparison(result: Comparison) -> None:
 
     periods = list(result.rows[0].audit.energy)
     first = result.rows[0]
-    click.echo(result.verdict())
+    click.echo(shown(result.verdict()))
     title = f"{result.settings.get('model')}: {counted(result.pictures)}, errors from {first.audit.replicates}; {score_words(result)}"
     energies = [
         (row.name, *(row.audit.energy.get(period) for period in periods), worst_control(row)) for row in result.rows
@@ -67,9 +68,11 @@ def print_comparison(result: Comparison) -> None:
     if forward:
         click.echo(f"note: {', '.join(forward)}: the weights were not made for the fixed layers; retrain before use")
     if result.skipped:
-        click.echo(f"skipped {len(result.skipped)} pictures that could not be read; the first: {result.skipped[0]}")
+        click.echo(
+            f"skipped {len(result.skipped)} pictures that could not be read; the first: {shown(result.skipped[0])}"
+        )
     for note in dict.fromkeys((*result.notes, *(note for row in result.rows for note in row.audit.notes))):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
 
 
 def score_words(result: Comparison) -> str:

@@ -11,6 +11,7 @@ from featvis.commands.options import Size, progress_bar
 from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
+from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,7 +61,6 @@ def discriminator(
     DISCRIMINATOR is path/file.py:factory, package.module:factory, zoo:NAME, or `dcgan` for the family of PyTorch's tutorial.
     """
     from featvis.audit.request import Request
-    from featvis.errors import FeatvisError
     from featvis.gan import audit_discriminator, jpeg_notes, samples_of, sources_of
 
     pair.check_outputs("discriminator")
@@ -134,7 +134,6 @@ def _shape(
     """Channels, height and width at which a discriminator is asked: as given, as generated, as its weights say, or as it accepts."""
     import torch
 
-    from featvis.errors import FeatvisError
     from featvis.gan.networks import conditioned, outputs_of
 
     if size is not None:
@@ -179,7 +178,7 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
     """A verdict and a row for each source, the energy at each resolution, and who teaches whom."""
     sources = result.sources
     main = "generated" if "generated" in sources else next(iter(sources))
-    click.echo(f"At {main} pictures: {sources[main].finding.sentence()}")
+    click.echo(shown(f"At {main} pictures: {sources[main].finding.sentence()}"))
     audits = {name: source.audit for name, source in sources.items()}
     periods = sorted({period for audit in audits.values() for period in audit.energy})
     controls = sorted({period for audit in audits.values() for period in audit.controls})
@@ -213,7 +212,7 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
     if result.neutral is not None:
         _print_neutral(result.neutral)
     for note in dict.fromkeys((*notes, *result.notes)):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
 
 
 def _print_resolutions(result: DiscriminatorAudit) -> None:

@@ -14,7 +14,7 @@ from featvis.commands import choices
 from featvis.commands.asked import as_one
 from featvis.commands.options import COMPENSATION, Finite, bars, check_writable, model_options
 from featvis.commands.tables import print_table
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -348,4 +348,4 @@ def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[st
     )
     print_table(", ".join(written), heads, rows)
     for note in dict.fromkeys((*notes, *(note for one in found for note in one.notes))):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")

@@ -9,7 +9,7 @@ import click
 from featvis.commands import choices
 from featvis.commands.options import check_writable, model_options
 from featvis.commands.tables import print_table
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,9 @@ def fix(network: NetworkAsked, names: tuple[str, ...], save: str | None, picture
         save_repair(repaired, save)
     _print_repair(repaired, f"{len(images)} {'pictures' if pictures else 'noise inputs'}")
     if save is not None:
-        click.echo(f"wrote {save}; `{repaired.model.spec} --weights {save}` applies the fixes again and loads it")
+        click.echo(
+            shown(f"wrote {save}; `{repaired.model.spec} --weights {save}` applies the fixes again and loads it")
+        )
 
 
 def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> Tensor:
@@ -75,7 +77,7 @@ def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> T
 def _print_repair(repaired: Repair, inputs: str) -> None:
     from featvis.repair.surgery import FIXES, KINDS
 
-    click.echo(_verdict(repaired))
+    click.echo(shown(_verdict(repaired)))
     for name, found in repaired.changes.items():
         layers = [(change.layer or "(network)", change.before, change.after, change.note) for change in found]
         click.echo(f"\n{name}, {FIXES[name].kind}: {KINDS[FIXES[name].kind]}")
@@ -89,7 +91,7 @@ def _print_repair(repaired: Repair, inputs: str) -> None:
             rows = [(str(period), estimate, measure.after.get(period)) for period, estimate in measure.before.items()]
             print_table(measure.what, ("period", "before", "after"), rows)
     for note in _notes(repaired):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
 
 
 def _notes(repaired: Repair) -> list[str]:

@@ -9,6 +9,7 @@ import click
 from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
 from featvis.commands.tables import print_table
+from featvis.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def generator(
     notes = [*result.notes, *jpeg_notes(paths)]
     print_generator(result, spec)
     for note in notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
     _save(result, spec, pair.out, pair.tensorboard, notes)
     if pair.html_path:
         from featvis.report import write_generator
@@ -63,7 +64,7 @@ def print_generator(result: GeneratorAudit, spec: str) -> None:
     from featvis.gan import fine_detail, power_beside
 
     trained = result.pictures["trained"]
-    click.echo(f"Fine detail of the generator's pictures: {trained.finding.sentence()}")
+    click.echo(shown(f"Fine detail of the generator's pictures: {trained.finding.sentence()}"))
     print_pictures(result.pictures, spec)
     shares = ", ".join(f"{fine_detail(audit):.4f} {name}" for name, audit in result.pictures.items())
     click.echo(f"share of power above 1/4 cycle per pixel: {shares} (white noise 0.80)")

@@ -36,7 +36,7 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
     import numpy as np
 
     from featvis.audit.record import check_gradients
-    from featvis.errors import FeatvisError
+    from featvis.errors import FeatvisError, shown
     from featvis.files import write_atomically
     from featvis.gradients.attributions import PLAIN
     from featvis.gradients.engine import GradientEngine
@@ -67,9 +67,9 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
             arrays[title] = gradients[0].cpu().numpy()
         name = _free_name(path.stem, taken)
         taken.append(name)
-        shown = pixels.permute(1, 2, 0).squeeze(2).numpy()
+        seen = pixels.permute(1, 2, 0).squeeze(2).numpy()
         figure = gradient_figure(
-            shown, views, f"{path.name}, score {asked.score}", f"{model.spec}, weights {model.weights}"
+            seen, views, f"{path.name}, score {asked.score}", f"{model.spec}, weights {model.weights}"
         )
         save_figure(figure, folder / f"{name}.png")
         names = {name: attribution.settings()[name] for name in ("method", "compensation")}
@@ -79,13 +79,13 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
         finished += 1
         period = engine.total_stride
         said = energy_at(views[-1].energies, period)
-        click.echo(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
+        click.echo(shown(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes)))
     if skipped:
-        click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")
+        click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {shown(skipped[0])}")
     if not finished:
         raise FeatvisError(f"none of {len(paths)} pictures could be read")
     for note in (*model.notes, *engine.notes):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
 
 
 def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:

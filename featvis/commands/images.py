@@ -6,6 +6,7 @@ import click
 
 from featvis.commands.generator import print_pictures
 from featvis.commands.options import check_writable
+from featvis.errors import shown
 
 
 @click.command()
@@ -32,8 +33,8 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     result = audit_picture_files(paths, period, skip_bad)
     if json_path:
         write_document(json_path, {"schema": "featvis.images/1", **result.content()})
-    click.echo(f"Fine detail of the pictures: {result.finding.sentence()}")
+    click.echo(shown(f"Fine detail of the pictures: {result.finding.sentence()}"))
     print_pictures({"files": result}, f"{counted(result.pictures)}, errors from {result.raw.replicates}")
     click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
     for note in result.raw.notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")

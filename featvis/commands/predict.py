@@ -8,6 +8,7 @@ import click
 
 from featvis.commands.options import check_writable, model_options
 from featvis.commands.tables import print_table
+from featvis.errors import shown
 
 if TYPE_CHECKING:
     from featvis.commands.asked import NetworkAsked
@@ -45,7 +46,7 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
         settings = {**model.settings(), "layer": layer, "assumed identity": list(assume_identity)}
         write_prediction(html_path, uniform, learned, settings, command_line(click.get_current_context()))
     said = statement({"for the architecture alone": uniform, f"with its {model.weights} weights": learned})
-    click.echo(f"{model.spec}: {said}")
+    click.echo(shown(f"{model.spec}: {said}"))
     rows = [
         (
             str(period),
@@ -60,7 +61,7 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
     print_table(f"expected energy by period, {HOLDS}", columns, rows)
     _print_layers(uniform, learned)
     for note in dict.fromkeys((*uniform.notes, *learned.notes)):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note)}")
 
 
 def _print_layers(uniform: Prediction, learned: Prediction) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from featvis.commands.options import check_writable
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 
 
 @click.command()
@@ -34,7 +34,7 @@ def report(saved: tuple[str, ...], out: str) -> None:
             )
         found[kind] = result
     written = write_report(out, **found)
-    click.echo(f"wrote {written}")
+    click.echo(f"wrote {shown(written)}")
 
 
 def _parsed(text: str) -> tuple[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from featvis.errors import shown
+
 GAP = "   "
 """Between two columns."""
 
@@ -58,9 +60,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     In a file or a pipe every column stands whole. In a terminal heads are broken between words, a table that is still too wide is
     turned on its side, and one that does not fit so either loses its widest columns and says which. Cells and names are never broken.
     """
-    heads = [_printable(column) for column in columns]
-    cells = [[_printable("-" if cell is None else str(cell)) for cell in row] for row in rows]
-    click.secho(_printable(title), bold=True)
+    heads = [shown(column) for column in columns]
+    cells = [[shown("-" if cell is None else cell) for cell in row] for row in rows]
+    click.secho(shown(title), bold=True)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in table_lines(heads, cells, width):
         click.echo(line)
@@ -129,8 +131,3 @@ def _size(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
-
-
-def _printable(text: str) -> str:
-    """A text in one line, without what would move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -26,16 +27,18 @@ def network_from(spec: str) -> nn.Module:
     source that cannot be imported, an unknown name, and for what is no network with shapes.
     """
     source, _, name = spec.rpartition(":")
-    with _importable(source):
+    with _importable(source), _torch_as_before():
         made = _attribute(source, name)
         is_factory = callable(made) and not isinstance(made, nn.Module)
         try:
             made = made() if is_factory else copy.deepcopy(made)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit and whatever else a user's code thinks of
             how = (
                 "it is called without arguments" if is_factory else "it is copied first; give a function that makes it"
             )
-            raise FeatvisError(f"{spec} raised {type(error).__name__}: {error}; {how}") from None
+            raise FeatvisError(f"{spec} raised {type(error).__name__}: {' '.join(str(error).split())}; {how}") from None
     if not isinstance(made, nn.Module):
         raise FeatvisError(
             f"{spec} gave {type(made).__name__}; expected a torch.nn.Module, or a function that returns one"
@@ -43,7 +46,27 @@ def network_from(spec: str) -> nn.Module:
     for name, tensor in (*made.named_parameters(), *made.named_buffers()):
         if is_lazy(tensor):
             raise FeatvisError(f"{spec}: {name!r} has no shape yet; run the network once before returning it")
+        if tensor.is_meta:
+            raise FeatvisError(f"{spec}: {name!r} is on the meta device, without values; make it on the CPU")
     return made
+
+
+@contextlib.contextmanager
+def _torch_as_before() -> Iterator[None]:
+    """What code of others sets for all of torch is set back: default device and precision, gradients, threads, algorithms."""
+    device, dtype, gradients = torch.get_default_device(), torch.get_default_dtype(), torch.is_grad_enabled()
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        torch.use_deterministic_algorithms(strict, warn_only=warned)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -80,7 +103,9 @@ def _attribute(source: str, name: str) -> Any:
         raise FeatvisError(f"no file {source!r}; write path/file.py:factory")
     try:
         module = _run(Path(source)) if source.endswith(".py") else importlib.import_module(source)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise FeatvisError(f"{source!r} cannot be imported ({type(error).__name__}: {error})") from None
     if not hasattr(module, name):
         callables = [key for key, value in vars(module).items() if inspect.isclass(value) or inspect.isfunction(value)]

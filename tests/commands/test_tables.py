@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from helpers.running import ZOO, run, save_pictures
+from safetensors.torch import save_file
 
 from featvis.commands.tables import print_table, table_lines
 
@@ -17,7 +20,7 @@ def test_tables_keep_what_they_are_given(capsys):
         "[red]title[/red]", ("first", "second"), [("[bold]a", 1), ("b" * 150, "ü" * 40), ("", None), ("a\x1b\n", "")]
     )
     output = capsys.readouterr().out
-    for text in ("[red]title[/red]", "[bold]a", "b" * 150, "ü" * 40, "-", "a\N{REPLACEMENT CHARACTER}"):
+    for text in ("[red]title[/red]", "[bold]a", "b" * 150, "ü" * 40, "-", r"a\x1b\n"):
         assert text in output
     assert "\x1b" not in output
 
@@ -59,3 +62,54 @@ def test_every_encoding_takes_every_text(encoding):
     assert run.returncode == 0, run.stderr
     if encoding == "cp1252":
         assert run.stdout.decode("cp1252").splitlines()[0] == "a ± b × c sqrt ?"
+
+
+ODD = "a\x1b[2J\x07\u202e\r\nb"
+"""What clears a terminal, rings its bell, turns the reading direction and begins a line."""
+
+NETWORK = f"""
+from torch import nn
+
+def net():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    wrapped = nn.Module()
+    wrapped.forward = network.forward
+    wrapped.add_module({ODD!r}, network)
+    return wrapped
+
+def fails():
+    raise ValueError({ODD!r})
+"""
+
+
+def test_text_of_others_does_not_steer_the_terminal(tmp_path, monkeypatch):
+    """Names of pictures and layers, what a user's code raises, and metadata of weights, on standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NETWORK)
+    picture = save_pictures(tmp_path / "pictures", 2)[0]
+    picture.rename(picture.with_name(f"{ODD}.png"))
+    (tmp_path / "pictures" / f"{ODD}2.png").write_bytes(b"broken")
+    weight = {"0.weight": torch.zeros(1)}
+    save_file(weight, tmp_path / "spec.safetensors", {"fixes": "backward-even", "spec": ODD})
+    save_file(weight, tmp_path / "fixes.safetensors", {"fixes": ODD})
+    save_file({ODD: torch.zeros(1)}, tmp_path / "names.safetensors")
+    small = ("--size", "32", "--skip-bad")
+    commands = {
+        "grad": ("grad", ZOO, "pictures", *small, "--out", f"out{ODD}"),
+        "audit": ("audit", "net.py:net", "pictures", *small, "--culprits"),
+        "layers": ("layers", "net.py:net"),
+        "missing": ("grad", ZOO, f"missing{ODD}.png"),
+        "broken": ("grad", ZOO, f"pictures/{ODD}2.png"),
+        "factory": ("layers", "net.py:fails"),
+        "spec": ("layers", ODD),
+        **{name: ("grad", ZOO, "pictures", "--weights", f"{name}.safetensors") for name in ("spec", "fixes", "names")},
+    }
+    seen = 0
+    for name, arguments in commands.items():
+        result = run(*arguments)
+        said = result.stdout + result.stderr
+        assert said, name
+        for letter in ("\x1b", "\x07", "\u202e", "\r"):
+            assert letter not in said, (name, letter)
+        seen += "x1b[2J" in said
+    assert seen == len(commands)

@@ -34,6 +34,25 @@ def needs(width): return Net(width)
 def text(): return "no network"
 def leaves(): raise SystemExit(3)
 def fails(): raise KeyError("width")
+class Odd(BaseException): pass
+def odd(): raise Odd("a\\nb")
+def silent(): raise Odd
+def generator(): raise GeneratorExit("no")
+def stopped(): raise KeyboardInterrupt
+def on_meta():
+    torch.set_default_device("meta")
+    return Net()
+def in_meta():
+    with torch.device("meta"):
+        return Net()
+def odd_on_meta():
+    torch.set_default_device("meta")
+    raise Odd("on meta")
+def in_double():
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.use_deterministic_algorithms(True)
+    return Net()
 def poisoned():
     net = Net()
     net.norm.running_var[0] = float("nan")

@@ -47,13 +47,46 @@ def test_a_users_networks(folder, source, name, monkeypatch):
         ("number", "gave int; expected a torch.nn.Module"),
         ("fails", "raised KeyError: 'width'; it is called without arguments"),
         ("leaves", "raised SystemExit"),
+        ("odd", "raised Odd: a b; it is called"),
+        ("silent", "raised Odd: ; it is called"),
+        ("generator", "raised GeneratorExit: no"),
+        ("on_meta", "'first.weight' is on the meta device, without values"),
+        ("in_meta", "'first.weight' is on the meta device, without values"),
+        ("odd_on_meta", "raised Odd: on meta"),
         ("unshaped", "has no shape yet"),
         ("flat", "has no shape yet"),
         ("poisoned", "'norm.running_var' of nets/mynets.py:poisoned holds NaN"),
     ],
 )
 def test_a_users_mistakes(folder, name, said):
+    before = settings_of_torch()
     assert said in refusal("nets/mynets.py:" + name)
+    assert settings_of_torch() == before
+
+
+def settings_of_torch():
+    """What code may set for all of torch."""
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return (
+        torch.get_default_device(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        strict,
+    )
+
+
+def test_what_a_factory_sets_is_set_back(folder):
+    before = settings_of_torch()
+    model = load("nets/mynets.py:in_double")
+    assert model.module.first.weight.dtype == torch.float64
+    assert settings_of_torch() == before
+    assert torch.zeros(1).device.type == "cpu"
+
+
+def test_who_interrupts_is_heard(folder):
+    with pytest.raises(KeyboardInterrupt):
+        load_model("nets/mynets.py:stopped", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +95,8 @@ def test_a_users_mistakes(folder, name, said):
         ("import missing_thing", "(ModuleNotFoundError: No module named 'missing_thing')"),
         ("def net(:", "SyntaxError"),
         ("raise SystemExit('usage: train.py')", "SystemExit: usage: train.py"),
+        ("raise BaseException('no')", "BaseException: no"),
+        ("import torch; torch.set_default_device('meta'); raise GeneratorExit", "GeneratorExit"),
         ("import blocks; blocks.nothing", "AttributeError"),
         ("net = 1 / 0", "ZeroDivisionError"),
     ],
