@@ -74,7 +74,7 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
         save_figure(figure, folder / f"{name}.png")
         names = {name: attribution.settings()[name] for name in ("method", "compensation")}
         settings = {"score": asked.score, "total_stride": engine.total_stride, **names}
-        saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": shown, **settings}
+        saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": seen, **settings}
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
         finished += 1
         period = engine.total_stride
