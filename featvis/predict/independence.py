@@ -44,10 +44,16 @@ def alignment(matrix: Tensor) -> float:
 
 
 def dependent_layers(module: nn.Module, operations: Iterable[Operation]) -> tuple[str, ...]:
-    """The layers whose weights are visibly not independent, the most visible first.
+    """The layers whose weights are visibly not independent, the most visible first."""
+    found = alignments(module, operations)
+    return tuple(sorted((name for name in found if found[name] > CERTAIN), key=lambda name: -found[name]))
 
-    A layer's weights are the tensors that have as many values as one of its parameters; fixed filters, whose rows are all alike, are
-    none.
+
+def alignments(module: nn.Module, operations: Iterable[Operation]) -> dict[str, float]:
+    """The `alignment` of each layer's weights, by its name.
+
+    Weights are the tensors that have as many values as one of the layer's parameters; fixed filters, whose rows are all alike, are none,
+    nor are matrices too small to tell.
     """
     parts, found = dict(module.named_modules()), dict[str, float]()
     for operation in operations:
@@ -59,10 +65,8 @@ def dependent_layers(module: nn.Module, operations: Iterable[Operation]) -> tupl
             if isinstance(weight, Tensor) and weight.ndim > 1 and weight.numel() in sizes:
                 matrix = _matrix(weight)
                 if min(matrix.shape) >= SMALLEST and not bool((matrix == matrix[:1]).all()):
-                    deviations = alignment(matrix)
-                    if deviations > CERTAIN:
-                        found[operation.layer] = max(deviations, found.get(operation.layer, 0.0))
-    return tuple(sorted(found, key=lambda name: -found[name]))
+                    found[operation.layer] = max(alignment(matrix), found.get(operation.layer, -math.inf))
+    return found
 
 
 def _matrix(weight: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ kept apart for each pixel and channel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -124,7 +125,8 @@ def predict(
     like = next((p.detach() for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     record = trace(module, like.new_zeros(1, *example_shape)) if record is None else record
     end = record.output if layer is None else record.layer_outputs.get(layer)
-    total_stride, axes = record.total_stride(layer), len(example_shape) - 1
+    periods = record.periods(layer)
+    total_stride, axes = math.lcm(1, *periods.strides), len(example_shape) - 1
     if min(example_shape[1:]) < total_stride:
         size = " x ".join(map(str, example_shape[1:]))
         raise FeatvisError(f"an input of {size} is smaller than the total stride of {total_stride}; give a larger one")
@@ -151,7 +153,6 @@ def predict(
         period: unevenness(fold(profile, *((period, period) if axes == 2 else (1, period))))
         for period in periods_of(total_stride)
     }
-    periods = record.periods(layer)
     unknown = (*periods.lost, *((DRIFTS,) if periods.drifting else ()))
     if unknown:
         notes.add(f"the period is unknown ({listed(unknown)}): what repeats otherwise is not in these numbers")

@@ -8,10 +8,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from featvis.predict.draws import FUNCTIONS, MOVES
 from featvis.predict.pooling import adaptive_weights, back_along_axes, pooling_weights
 from featvis.predict.steps import Flow, Rule, Step
 from featvis.tracing.trace import Value
 from featvis.tracing.windows import Window
+
+AVERAGES = "an average or interpolation right behind windows that overlap: neighbouring gradients agree, E may be several times higher"
+
+BETWEEN = FUNCTIONS | MOVES | frozenset(("native_batch_norm", "native_group_norm", "cudnn_batch_norm"))
+"""What leaves neighbouring gradients alike."""
+
+
+def _behind_overlap(step: Step) -> None:
+    """Notes where the gradients that an average sends to neighbours, which are alike, add up in windows before it."""
+    value = step.argument(0)
+    while isinstance(value, Value) and value.number in step.makers:
+        maker = step.makers[value.number]
+        window = maker.window if maker.operator != "convolution" else None
+        overlaps = window is not None and any(k > s for k, s in zip(window.kernel, window.stride, strict=True))
+        if overlaps or maker.operator.startswith("upsample_bi"):
+            step.notes.add(AVERAGES)
+        if maker.operator not in BETWEEN:
+            return
+        value = next(iter(maker.arguments), None)
 
 
 def convolution(step: Step) -> Flow:
@@ -38,6 +58,8 @@ def pooling(axes: int, average: bool) -> Rule:
     """Pooling by windows of n valid values: a mean has coefficients 1/n, squared; a maximum is each with probability 1/n."""
 
     def rule(step: Step) -> Flow:
+        if average:
+            _behind_overlap(step)
         kernel = step.argument(1)
         given = step.operation.window or Window.of(kernel, step.argument(2) or kernel, step.argument(3, 0), axes=axes)
         window = given.on(axes)
@@ -67,6 +89,7 @@ def interpolation(axes: int) -> Rule:
     """Interpolation: the coefficients along an axis are what the operator makes of one-hot lines, constant along the other."""
 
     def rule(step: Step) -> Flow:
+        _behind_overlap(step)
         value, matrices = step.argument(0), []
         sizes = step.shape(value)[-axes:]
         for axis, size in enumerate(sizes):

@@ -248,6 +248,22 @@ def test_what_has_no_rule_has_no_number(function, said):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("layers", "noted"),
+    [
+        ((nn.AvgPool2d(3, 1, 1), nn.AvgPool2d(3, 2, 1)), True),
+        ((nn.MaxPool2d(3, 2, 1), nn.ReLU(), nn.AvgPool2d(2)), True),
+        ((nn.Upsample(scale_factor=2, mode="bilinear"), nn.AvgPool2d(3)), True),
+        ((nn.AvgPool2d(2), nn.MaxPool2d(3, 2, 1)), False),
+        ((nn.AvgPool2d(3, 1, 1), nn.Conv2d(3, 3, 3), nn.AvgPool2d(3, 2, 1)), False),
+        ((nn.MaxPool2d(2), nn.AvgPool2d(2)), False),
+    ],
+)
+def test_averages_behind_overlapping_windows_are_noted(layers, noted):
+    found = predict(nn.Sequential(nn.Conv2d(3, 3, 3), *layers).double(), (3, 32, 32))
+    assert any("neighbouring gradients agree" in note for note in found.notes) == noted
+
+
 def test_a_function_is_followed_through_what_leaves_it_as_it_is():
     """A gate behind a chunk is distributed as its source; a sum that is read elsewhere starts anew."""
     gated = Function(lambda x: (lambda a, b: a * b)(*x.tanh().exp().chunk(2, 1)))
