@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -166,6 +169,7 @@ class Loader:
             batch_size=self.batch_size,
             num_workers=self.workers,
             collate_fn=_Round.of,
+            worker_init_fn=_end_with_parent,
         )
         rest = itertools.repeat(_Round.of([]), max(0, least - len(reader)))
         for read in itertools.chain(reader, rest):
@@ -198,6 +202,18 @@ def workers_watched(told: str) -> Iterator[None]:
             raise
         first = str(error).strip().splitlines()[0].rstrip(". ")
         raise FeatvisError(f"a process that reads ahead has died ({first}); give fewer --workers; {told}") from None
+
+
+def _end_with_parent(worker: int) -> None:
+    """End a process that reads ahead once the one that it reads for has; torch's own look misses a parent that is killed right after."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def none_read(skipped: Sequence[str], count: int) -> FeatvisError:

@@ -214,6 +214,8 @@ class Kept:
         self.group.gather(None)  # all have read it before the first merges it
         if not self.group.leads:
             return empty, before.left()
+        for path in self.folder.glob(".part-*"):
+            path.unlink()  # what a killed process was writing
         if before.done.any():
             keep_merged(before, self.folder)
         return before, before.left()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from featvis.audit.batches import (
     Loader,
@@ -29,6 +30,7 @@ from featvis.audit.request import AT_ONCE, TOP, UNWATCHED, Request, Running, Wat
 from featvis.audit.resume import Kept, State, marks_of, told
 from featvis.compat import versions
 from featvis.errors import FeatvisError
+from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.periods import measurable
 from featvis.models.model import Model
@@ -107,6 +109,9 @@ def _audited(
     energies = whole.metric.compute(find=True)
     if running.until_error is not None and (missing := len(whole.left())):
         whole.notes.append(f"stopped with {missing} pictures left: the standard error is below {running.until_error:g}")
+    if engine.record is None:
+        # All that was left for this process was measured before, or could not be read.
+        engine.admitted(_noise(model), Draws(request.seed, range(2)))
     kept.close()
     run: dict[str, Any] = {} if engine.output is None else {"output": engine.output}
     run |= {"batch_size": batch_size, "prepared": engine.prepared, "processes": group.size, "versions": versions()}
@@ -208,7 +213,7 @@ def _kept(model: Model, paths: Sequence[Path], settings: Mapping[str, Any], runn
     # A network that draws at random draws the same here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        record = trace(model.module, as_input(model.module, torch.rand(1, *model.input_size)))
+        record = trace(model.module, as_input(model.module, _noise(model)[:1]))
     # Each process of a machine may have a GPU of its own.
     belonging = {**settings, "device": model.device.type, "network": operations_of(record)}
     marks, names = marks_of(paths, running.group), [path.name for path in paths]
@@ -230,7 +235,7 @@ def _stoppable(watching: Watching) -> Callable[[int], None]:
 
 def _fitting_batch(engine: GradientEngine, model: Model, group: Group) -> int:
     """The batch size that fits into the memory of every process, from the gradients of one and of two pictures of noise."""
-    noise = model.normalise(torch.rand(2, *model.input_size, generator=torch.Generator().manual_seed(0)))
+    noise = _noise(model)
     try:
         engine(noise)
         kept = kept_bytes(lambda: engine(noise)) - kept_bytes(lambda: engine(noise[:1]))
@@ -241,3 +246,8 @@ def _fitting_batch(engine: GradientEngine, model: Model, group: Group) -> int:
     device = model.device
     fitting = fitting_batch(max(kept, 1), free_memory(device) // group.local_size, ENOUGH.get(device.type))
     return -group.largest(-fitting)
+
+
+def _noise(model: Model) -> Tensor:
+    """Two pictures of noise as the network's input, always the same."""
+    return model.normalise(torch.rand(2, *model.input_size, generator=torch.Generator().manual_seed(0)))

@@ -76,7 +76,7 @@ class Size(click.ParamType):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
         parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if len(parts) > 2 or not all(part.isdecimal() and len(part) < 10 and int(part) > 0 for part in parts):
             self.fail(f"{value!r} is not a size; write 224, or 224x320 for height x width", parameter, context)
         return int(parts[0]), int(parts[-1])
 
@@ -89,8 +89,8 @@ class BatchSize(click.ParamType):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
         if value == "auto":
             return None
-        if not str(value).isdecimal() or int(value) < 1:
-            self.fail(f"{value!r} is not a batch size; give a number from 1 on, or auto", parameter, context)
+        if not str(value).isdecimal() or len(str(value)) > 9 or int(value) < 1:
+            self.fail(f"{value!r:.40} is not a batch size; give a number from 1 on, or auto", parameter, context)
         return int(value)
 
 

@@ -1,11 +1,15 @@
 """Batches from files: the same with and without workers, what is bad is said, and the network stays with this process."""
 
+import multiprocessing
+import os
+import signal
+
 import pytest
 import torch
 from helpers.networks import strided
 from helpers.running import save_pictures
 
-from featvis.audit.batches import Batch, Loader, Remembered, Stack, measured
+from featvis.audit.batches import Batch, Loader, Remembered, Stack, measured, reading_ahead, workers_watched
 from featvis.errors import FeatvisError
 from featvis.gradients.engine import GradientEngine
 from featvis.models.model import Model
@@ -104,3 +108,25 @@ def test_what_is_measured_is_handed_on(model):
                 lambda images, numbers: torch.eye(3).new_tensor([1.0, 0.0]).view(2, 1, 1, 1),
             )
         )
+
+
+def test_a_worker_that_is_killed_is_one_line(model, paths):
+    def killing():
+        for _ in Loader(model, paths * 30, batch_size=1, skip_bad=True, workers=1):
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGKILL)
+
+    said = r"has died \(DataLoader worker .*\); give fewer --workers; go on"
+    with pytest.raises(FeatvisError, match=said), workers_watched("go on"):
+        killing()
+    with pytest.raises(RuntimeError, match="another"), workers_watched("go on"):
+        raise RuntimeError("another")
+
+
+def test_workers_are_at_most_the_processors_there_are(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    assert reading_ahead(3) == (3, [])
+    assert reading_ahead(10**30) == (
+        3,
+        [f"{10**30} workers were asked for; 3 read ahead, as there are no more processors"],
+    )

@@ -16,6 +16,7 @@ from torch import nn
 
 from featvis.audit import run as audits
 from featvis.audit.request import AT_ONCE, Request, Running, Watching
+from featvis.audit.resume import Kept
 from featvis.audit.run import audit_pictures
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
@@ -65,10 +66,20 @@ def test_an_audit_killed_twenty_times_gives_the_same_answer(model, paths, tmp_pa
     for _ in range(20):
         # The start alone takes a part of the whole; with a longest wait of this, most kills hit the middle of the work.
         kills += not killed_after(moments.uniform(0, 0.6 * whole), lambda: run(kept))
-        for part in (tmp_path / "state").glob("*.part*"):
-            part.unlink()
     assert kills >= 10
     assert numbers(run(kept)) == numbers(unbroken)
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_audit_killed_at_its_very_end_has_nothing_left_to_measure(model, paths, tmp_path, monkeypatch):
+    request, kept = Request(skip_bad=True), Running(folder=tmp_path / "state", resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Kept, "close", lambda self: None)
+        whole = audit_pictures(model, paths, request, kept)
+    (tmp_path / "state" / ".part-0.1.part.safetensors").write_bytes(b"half")
+    again = audit_pictures(model, paths, request, kept)
+    assert numbers(again) == numbers(whole)
+    assert again.settings == whole.settings
     assert not (tmp_path / "state").exists()
 
 

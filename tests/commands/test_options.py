@@ -7,6 +7,7 @@ import pytest
 
 from featvis.commands import choices
 from featvis.commands.options import (
+    BatchSize,
     Numbers,
     Size,
     check_writable,
@@ -36,10 +37,16 @@ def test_sizes(text, size):
     assert Size().convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "48x", "0", "0x5", "-3", "1.5", "3x4x5", "224px", "²"])
+@pytest.mark.parametrize("text", ["", "x", "48x", "0", "0x5", "-3", "1.5", "3x4x5", "224px", "²", "9" * 5000])
 def test_no_sizes(text):
     with pytest.raises(click.BadParameter, match="is not a size; write 224, or 224x320"):
         Size().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "all", "1" + "0" * 30, "9" * 5000])
+def test_no_batch_sizes(text):
+    with pytest.raises(click.BadParameter, match="is not a batch size; give a number from 1 on, or auto"):
+        BatchSize().convert(text, None, None)
 
 
 @pytest.mark.parametrize(
