@@ -307,7 +307,16 @@ def marked(mark: str) -> Iterator[int]:
 def agents(place: Place, processes: int, workers: int, count: int, draws: random.Random) -> dict[str, str]:
     """Kill torchrun's agent at a random moment of its run, and go on with what its ranks left."""
     held, longest, worst = 0, 0.0, 0.0
-    arguments = ("pictures", "--size", "16", "--batch-size", f"{BATCH}", "--skip-bad", "--device", "cpu")
+    arguments = (
+        f"{place.folder / 'pictures'}",
+        "--size",
+        "16",
+        "--batch-size",
+        f"{BATCH}",
+        "--skip-bad",
+        "--device",
+        "cpu",
+    )
     for number in range(count):
         state, mark = place.folder / f"agent-{processes}-{workers}-{number}", uuid.uuid4().hex
         launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", f"{processes}")
