@@ -204,6 +204,15 @@ def reader_of(path: Path) -> Callable[[Path], object]:
     return load_picture
 
 
+def most_memory() -> float:
+    """The most memory that this program has had, in MiB; on Linux without that of the process which started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 if __name__ == "__main__":
     # Each file named: what its refusal said, the seconds of the processor it took, and the most memory so far in MiB.
     from featvis.errors import FeatvisError
@@ -217,5 +226,5 @@ if __name__ == "__main__":
             said = ""
         except FeatvisError as error:
             said = str(error)
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        most = most_memory()
         print(json.dumps([path.name, said, round(time.process_time() - start, 3), round(most)]), flush=True)
