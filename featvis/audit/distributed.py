@@ -113,11 +113,14 @@ def ending_with_parent() -> Iterator[None]:
         if not left.wait(GRACE):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         left.set()
+        # A thread that still waits while the interpreter ends can take the whole process down.
+        watcher.join()
 
 
 def _check_agent() -> None:
