@@ -13,6 +13,7 @@ from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
 from featvis.measure.estimates import Estimate
 from featvis.measure.replicates import mean_of, moments
+from featvis.tracing.outputs import by_class
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,7 @@ class Moments:
 
 def classes_of(outputs: Tensor) -> Tensor:
     """The top class of each picture, (B,), as the score `top` takes it: (B, K), or (B, K, ...) by the mean over the map."""
-    return _logits(outputs).argmax(1)
-
-
-def _logits(outputs: Tensor) -> Tensor:
-    if outputs.ndim > 2:
-        return outputs.flatten(2).mean(2)
-    return outputs if outputs.ndim == 2 else outputs.unsqueeze(1)
+    return by_class(outputs).argmax(1)
 
 
 class OutputDrift:
@@ -81,7 +76,7 @@ class OutputDrift:
         self.squares += float((outputs - first).square().sum())
         self.deviations += float((first - first.flatten(1).mean(1).view(-1, *[1] * (first.ndim - 1))).square().sum())
         self.values += first.numel()
-        mine, its = _logits(outputs), _logits(first)
+        mine, its = by_class(outputs), by_class(first)
         if mine.shape[1] > 1:
             self.agreement.add(mine.argmax(1) == its.argmax(1))
             log_p, log_q = its.log_softmax(1), mine.log_softmax(1)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featvis.audit.distributed import Group
-from featvis.errors import FeatvisError
+from featvis.errors import FeatvisError, shown
 from featvis.files import make_folder
 
 NAME = ".lock"
@@ -141,6 +141,6 @@ def _owner(path: Path) -> str:
         with contextlib.suppress(OSError):
             said = path.read_text(encoding="utf-8", errors="replace")[:200]
             if said:
-                return "".join(letter for letter in said if letter.isprintable())
+                return shown(said)
         time.sleep(0.05)
     return "another process"

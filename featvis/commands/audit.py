@@ -19,7 +19,7 @@ from featvis.commands.options import (
     model_options,
 )
 from featvis.commands.report import command_line
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_notes, print_table
 from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
@@ -195,12 +195,7 @@ def print_audit(result: Audit, name: str) -> None:
     click.echo(f"high-frequency share    {result.high_frequency_share}  (white noise 0.75)")
     white = white_flatness(len(result.profile), len(result.profile[0]))
     click.echo(f"mean gradient flatness  {result.mean_gradient_flatness:.3f}  (white noise {white:.2f})")
-    if result.skipped:
-        click.echo(
-            f"skipped {len(result.skipped)} pictures that could not be read; the first: {shown(result.skipped[0])}"
-        )
-    for note in result.notes:
-        click.echo(f"note: {shown(note)}")
+    print_notes(result.notes, result.skipped)
 
 
 def print_culprits(result: Audit) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_notes, print_table
 from featvis.errors import shown
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ def print_comparison(result: Comparison) -> None:
     forward = [row.name for row in result.rows if "forward" in row.kind]
     if forward:
         click.echo(f"note: {', '.join(forward)}: the weights were not made for the fixed layers; retrain before use")
-    if result.skipped:
-        click.echo(
-            f"skipped {len(result.skipped)} pictures that could not be read; the first: {shown(result.skipped[0])}"
-        )
-    for note in dict.fromkeys((*result.notes, *(note for row in result.rows for note in row.audit.notes))):
-        click.echo(f"note: {shown(note)}")
+    print_notes((*result.notes, *(note for row in result.rows for note in row.audit.notes)), result.skipped)
 
 
 def score_words(result: Comparison) -> str:

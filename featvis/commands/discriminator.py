@@ -10,7 +10,7 @@ from featvis.commands.audit import print_culprits
 from featvis.commands.options import Size, progress_bar
 from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_notes, print_table
 from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
@@ -211,8 +211,7 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
         _print_agreements(result)
     if result.neutral is not None:
         _print_neutral(result.neutral)
-    for note in dict.fromkeys((*notes, *result.notes)):
-        click.echo(f"note: {shown(note)}")
+    print_notes((*notes, *result.notes))
 
 
 def _print_resolutions(result: DiscriminatorAudit) -> None:

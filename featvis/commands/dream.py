@@ -13,8 +13,8 @@ import click
 from featvis.commands import choices
 from featvis.commands.asked import as_one
 from featvis.commands.options import COMPENSATION, Finite, bars, check_writable, model_options
-from featvis.commands.tables import print_table
-from featvis.errors import FeatvisError, shown
+from featvis.commands.tables import print_notes, print_table
+from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -347,5 +347,4 @@ def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[st
         f"E({period}) of the picture",
     )
     print_table(", ".join(written), heads, rows)
-    for note in dict.fromkeys((*notes, *(note for one in found for note in one.notes))):
-        click.echo(f"note: {shown(note)}")
+    print_notes((*notes, *(note for one in found for note in one.notes)))

@@ -8,7 +8,7 @@ import click
 
 from featvis.commands import choices
 from featvis.commands.options import check_writable, model_options
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_notes, print_table
 from featvis.errors import FeatvisError, shown
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def _print_repair(repaired: Repair, inputs: str) -> None:
         if measure.before:
             rows = [(str(period), estimate, measure.after.get(period)) for period, estimate in measure.before.items()]
             print_table(measure.what, ("period", "before", "after"), rows)
-    for note in _notes(repaired):
-        click.echo(f"note: {shown(note)}")
+    print_notes(_notes(repaired))
 
 
 def _notes(repaired: Repair) -> list[str]:

@@ -8,7 +8,7 @@ import click
 
 from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_notes, print_table
 from featvis.errors import shown
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def generator(
     result = audit_generator(module, samples, pair.latent, pair.category, real_pictures, period, pair.seed, spec)
     notes = [*result.notes, *jpeg_notes(paths)]
     print_generator(result, spec)
-    for note in notes:
-        click.echo(f"note: {shown(note)}")
+    print_notes(notes)
     _save(result, spec, pair.out, pair.tensorboard, notes)
     if pair.html_path:
         from featvis.report import write_generator

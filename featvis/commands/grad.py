@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featvis.commands.options import gradient_options, model_options
+from featvis.commands.tables import print_notes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,12 +81,10 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
         period = engine.total_stride
         said = energy_at(views[-1].energies, period)
         click.echo(shown(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes)))
-    if skipped:
-        click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {shown(skipped[0])}")
+    print_notes((), skipped)
     if not finished:
         raise FeatvisError(f"none of {len(paths)} pictures could be read")
-    for note in (*model.notes, *engine.notes):
-        click.echo(f"note: {shown(note)}")
+    print_notes((*model.notes, *engine.notes))
 
 
 def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:

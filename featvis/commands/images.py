@@ -6,6 +6,7 @@ import click
 
 from featvis.commands.generator import print_pictures
 from featvis.commands.options import check_writable
+from featvis.commands.tables import print_notes
 from featvis.errors import shown
 
 
@@ -36,5 +37,4 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     click.echo(shown(f"Fine detail of the pictures: {result.finding.sentence()}"))
     print_pictures({"files": result}, f"{counted(result.pictures)}, errors from {result.raw.replicates}")
     click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
-    for note in result.raw.notes:
-        click.echo(f"note: {shown(note)}")
+    print_notes(result.raw.notes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featvis.commands.options import check_writable, model_options
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_notes, print_table
 from featvis.errors import shown
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
     columns = ("period", "uniform E", "of exactly this period", "learned E", "of exactly this period")
     print_table(f"expected energy by period, {HOLDS}", columns, rows)
     _print_layers(uniform, learned)
-    for note in dict.fromkeys((*uniform.notes, *learned.notes)):
-        click.echo(f"note: {shown(note)}")
+    print_notes((*uniform.notes, *learned.notes))
 
 
 def _print_layers(uniform: Prediction, learned: Prediction) -> None:

@@ -7,7 +7,7 @@ import io
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -52,6 +52,14 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
     return "".join(PLAINER.get(letter, "?") for letter in text), error.end
+
+
+def print_notes(notes: Iterable[str], skipped: Sequence[str] = ()) -> None:
+    """A line for each note, once, after one for the pictures that could not be read."""
+    if skipped:
+        click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {shown(skipped[0])}")
+    for note in dict.fromkeys(notes):
+        click.echo(f"note: {shown(note)}")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

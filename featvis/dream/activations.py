@@ -140,15 +140,12 @@ class Activations:
         held: dict[str, Tensor] = {}
         while True:
             try:
-                self.objective(self._reader(held, picture))
+                self.objective(Reader(self, held, picture))
             except _Wanted as wanted:
                 self.layers.append(wanted.layer)
                 held = self._held(self._stopping(pixels).plain, pixels)
             else:
                 return
-
-    def _reader(self, held: dict[str, Tensor], picture: Tensor) -> Reader:
-        return Reader(self, held, picture)
 
     def layer(self, name: str, held: dict[str, Tensor]) -> Tensor:
         """A layer's output, of those that are held."""
@@ -169,7 +166,7 @@ class Activations:
             return run(pixels)
 
     def _value(self, run: Run, pixels: Tensor, picture: Tensor) -> Tensor:
-        value = self.objective(self._reader(self._held(run, pixels), picture))
+        value = self.objective(Reader(self, self._held(run, pixels), picture))
         if not isinstance(value, Tensor) or value.numel() != 1:
             what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise FeatvisError(f"the objective returns {what}; expected a tensor with one value")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError, nearest_names
 from featvis.gradients.draws import Draws
 from featvis.tracing.networks import layer_named
-from featvis.tracing.outputs import FIRST, Form
+from featvis.tracing.outputs import FIRST, Form, by_class
 
 _NUMBER = "-?[0-9]+"
 _CHANNEL = rf"({_NUMBER})(?:@({_NUMBER}),({_NUMBER}))?"
@@ -77,7 +77,7 @@ class Score:
         output = form.of(output)
         if self.kind == "channel":
             output = self._at_position(output)
-        logits = output.unsqueeze(1) if output.ndim == 1 else output.flatten(2).mean(2) if output.ndim > 2 else output
+        logits = by_class(output)
         if self.kind == "top":
             chosen = logits.argmax(1, keepdim=True) if chosen is None else chosen
             return logits.gather(1, chosen).squeeze(1), chosen

@@ -48,7 +48,7 @@ def real_tensor(values: Tensor, what: str) -> Tensor:
 
 
 def measured_part(gradients: Tensor, total_stride: int, dims: int) -> tuple[Tensor, Tensor]:
-    """The interior of the gradients, (B, C, H, W) in float64, each scaled by its largest value, and all of them so scaled, as they were.
+    """The interior of the gradients, (B, C, H, W) in float64, each scaled by its largest value, and these values, (B, 1, 1, 1).
 
     Signals get one row.
 
@@ -72,7 +72,7 @@ def measured_part(gradients: Tensor, total_stride: int, dims: int) -> tuple[Tens
             what = "nothing but zeros" if value == 0 else "NaN or infinity"
             raise FeatvisError(f"the gradient of picture {picture} of the batch holds {what}; nothing can be measured")
     inner = gradients[..., interior(height, rows), interior(width, columns)]
-    return inner.double() / largest, gradients / largest
+    return inner.double() / largest, largest
 
 
 def unexplained(energy: Tensor, rows: int, columns: int) -> Tensor:

@@ -241,7 +241,7 @@ class EnergySums:
         tensor of real numbers, and adds none then.
         """
         given = real_gradients(gradients).detach().to(self.mean_gradient.device)
-        gradients, scaled = measured_part(given, self.total_stride, self.dims)
+        gradients, largest = measured_part(given, self.total_stride, self.dims)
         indices = range(self.pictures, self.pictures + len(gradients)) if indices is None else indices
         groups = torch.tensor([int(index) % GROUPS for index in indices], device=gradients.device)
         if len(groups) != len(gradients):
@@ -253,8 +253,9 @@ class EnergySums:
 
         if self.maps is not None:
             # Of scaled ones, as squares of small numbers vanish; channel by channel, which is twice as fast as their sum.
-            whole = scaled[:, 0].square()
-            for channel in scaled.unbind(1)[1:]:
+            first, *others = (given.unflatten(-1, (1, -1)) if self.dims == 1 else given).div(largest).unbind(1)
+            whole = first.square()
+            for channel in others:
                 whole.addcmul_(channel, channel)
             self.maps.update(whole, list(indices))
         energy = gradients.square().sum(1)

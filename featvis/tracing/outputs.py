@@ -145,6 +145,13 @@ FIRST = Form()
 """One tensor, its pictures first and its classes next."""
 
 
+def by_class(output: Tensor) -> Tensor:
+    """One value for each class of each picture, (B, K), of an output with pictures first and classes next: of a map the mean."""
+    if output.ndim > 2:
+        return output.flatten(2).mean(2)
+    return output if output.ndim == 2 else output.unsqueeze(1)
+
+
 def preferred(outputs: Mapping[str, Tensor], upstream: Mapping[str, set[str]], depths: Mapping[str, int]) -> str:
     """The output to take: logits by name, else what has passed most weights, and of those the first that is no mere stage of another.
 

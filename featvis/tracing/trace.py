@@ -6,7 +6,7 @@ One forward pass is watched below autograd, where functional pooling, slicing an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,21 +246,25 @@ class _Recorder(Watcher):
         if not depending:
             self.trace.output = self.number_of(output_tensor(output))
             return
+        if len(depending) > 1:
+            name = self._preferred(outputs, depending)
+        else:
+            (name,) = depending
+        self.trace.output = depending[name]
+        self.trace.form = form_of(outputs, name, self.trace.along[depending[name]], self.trace.shapes[0])
+
+    def _preferred(self, outputs: Mapping[str, Tensor], depending: Mapping[str, int]) -> str:
+        """The output to take of several that depend on the input, by name."""
+        leading = {name: self.trace.leading_to(its) for name, its in depending.items()}
         made_of = {
-            name: {number for operation in self.trace.leading_to(its) for number in operation.inputs}
-            for name, its in depending.items()
+            name: {number for operation in before for number in operation.inputs} for name, before in leading.items()
         }
         upstream = {
             name: {other for other, number in depending.items() if other != name and number in made_of[name]}
             for name in depending
         }
-        depths = {
-            name: sum(operation.operator in WEIGHTED for operation in self.trace.leading_to(its))
-            for name, its in depending.items()
-        }
-        name = preferred({name: outputs[name] for name in depending}, upstream, depths)
-        self.trace.output = depending[name]
-        self.trace.form = form_of(outputs, name, self.trace.along[depending[name]], self.trace.shapes[0])
+        depths = {name: sum(operation.operator in WEIGHTED for operation in before) for name, before in leading.items()}
+        return preferred({name: outputs[name] for name in depending}, upstream, depths)
 
     def enter(self, name: str, module: nn.Module) -> None:
         self.calls += 1

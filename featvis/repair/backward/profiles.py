@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from featvis.errors import FeatvisError
 from featvis.measure.phases import fold, interior, period_parts, shrunk
 from featvis.repair.backward.windows import planes_of, window_in_plane
-from featvis.tracing.outputs import FIRST, Form
+from featvis.tracing.outputs import FIRST, Form, by_class
 from featvis.tracing.refusals import refusals
 from featvis.tracing.windows import CONVOLUTIONS, times
 
@@ -115,8 +115,7 @@ def _arriving(network: nn.Module, layer: nn.Module, images: Tensor, form: Form) 
         for batch in images.split(BATCH):
             seen.clear()
             with torch.enable_grad(), refusals(batch):
-                output = form.of(network(batch.clone().requires_grad_().clone()))
-                logits = output.flatten(2).mean(2) if output.ndim > 2 else output.view(len(batch), -1)
+                logits = by_class(form.of(network(batch.clone().requires_grad_().clone())))
                 found = torch.autograd.grad(logits.amax(1).sum(), seen, allow_unused=True)
             yield from (gradient for gradient in found if gradient is not None)
     finally:
