@@ -14,7 +14,7 @@ from timing import medians, seconds_of, write_result
 
 from featvis.measure.sums import EnergySums
 
-ROUNDS = 60
+ROUNDS = 300
 SIZES = {32: (8, 64), 96: (16, 16), 224: (32, 8)}
 """Pixels to the total stride and the pictures of a batch."""
 

@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_sharer
 from pathlib import Path
 
 import torch
@@ -196,11 +198,14 @@ def workers_watched(told: str) -> Iterator[None]:
     """Raises FeatvisError where a process that reads ahead has died. told: how to go on."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, EOFError, OSError) as error:
         # torch says so at any moment, not only where a batch is asked for.
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker" in str(error):
+            first = str(error).strip().splitlines()[0].rstrip(". ")
+        elif any(frame.filename == resource_sharer.__file__ for frame in traceback.extract_tb(error.__traceback__)):
+            first = "DataLoader worker exited while it handed over a batch"
+        else:
             raise
-        first = str(error).strip().splitlines()[0].rstrip(". ")
         raise FeatvisError(f"a process that reads ahead has died ({first}); give fewer --workers; {told}") from None
 
 

@@ -252,12 +252,7 @@ class EnergySums:
         gradients = gradients / root_mean_square
 
         if self.maps is not None:
-            # Of scaled ones, as squares of small numbers vanish; channel by channel, which is twice as fast as their sum.
-            first, *others = (given.unflatten(-1, (1, -1)) if self.dims == 1 else given).div(largest).unbind(1)
-            whole = first.square()
-            for channel in others:
-                whole.addcmul_(channel, channel)
-            self.maps.update(whole, list(indices))
+            self.maps.update(_energy(given, largest, self.dims), list(indices))
         energy = gradients.square().sum(1)
         self.whole.update(energy, groups)
         rest = unexplained(energy, *phases_of(self.total_stride, self.dims))
@@ -347,6 +342,18 @@ class EnergySums:
         tiled = self.whole.tiled
         grams, its_grams = self.whole.grams(tiled), first.whole.grams(tiled)
         return {period: squared_mean_difference(its_grams[period], gram) for period, gram in grams.items()}
+
+
+def _energy(gradients: Tensor, largest: Tensor, dims: int) -> Tensor:
+    """Energy maps of whole gradients, (B, H, W), up to a factor for each.
+
+    Of scaled ones, as squares of small numbers vanish; channel by channel, which needs no copy of the gradients.
+    """
+    energy = torch.zeros((), device=gradients.device)
+    for channel in (gradients.unflatten(-1, (1, -1)) if dims == 1 else gradients).unbind(1):
+        scaled = channel / largest[:, 0]
+        energy = torch.addcmul(energy, scaled, scaled)
+    return energy
 
 
 def checkerboard_energy(gradients: Tensor, total_stride: int) -> Energies:

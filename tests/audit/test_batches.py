@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from multiprocessing import resource_sharer
 
 import pytest
 import torch
@@ -121,6 +122,16 @@ def test_a_worker_that_is_killed_is_one_line(model, paths):
         killing()
     with pytest.raises(RuntimeError, match="another"), workers_watched("go on"):
         raise RuntimeError("another")
+
+
+def test_a_worker_that_is_killed_while_it_hands_over_a_batch_is_one_line(tmp_path):
+    """Python then finds nobody at the other end of the pipe; any other missing file is what it is."""
+    nobody = str(tmp_path / "nobody"), 1
+    said = "has died .DataLoader worker exited while it handed over a batch.; give fewer --workers; go on"
+    with pytest.raises(FeatvisError, match=said), workers_watched("go on"):
+        resource_sharer._resource_sharer.get_connection(nobody)
+    with pytest.raises(FileNotFoundError), workers_watched("go on"):
+        (tmp_path / "nobody").read_bytes()
 
 
 def test_workers_are_at_most_the_processors_there_are(monkeypatch):
