@@ -69,8 +69,9 @@ class GradientEngine:
         if self._network is None:
             return []
         record = self._network.record
-        shape = () if record.output is None else record.shapes[record.output]
-        said = [] if self._layer else self._form.notes(shape, self.score.kind != "seeds")
+        number = record.layer_outputs.get(self._layer) if self._layer else record.output
+        shape = () if number is None else record.shapes[number]
+        said = self._form.notes(shape, self.score.kind != "seeds", self._layer)
         return [*said, *self._network.notes]
 
     @property

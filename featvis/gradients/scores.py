@@ -67,11 +67,23 @@ class Score:
     ) -> tuple[Tensor, Tensor | None]:
         """The score of each picture, (B,), and the class it took, (B, 1), where it took one.
 
-        chosen: the class to take for `top`. form: how the output, or the layer's, is read.
+        chosen: the class to take for `top`. form: how the output, or the layer's, is read. Raises FeatvisError where that has no
+        dimension of the pictures, or no such class.
         """
+        pictures = len(draws.indices)
+        if not output.ndim and pictures == 1:
+            output = output.unsqueeze(0)  # squeezed by the network
+        form = form.holding(output.shape, pictures)
+        # A layer may cut each picture into windows, whose sum is a score as well; random signs are drawn for each picture.
+        apart = self.layer is None or self.kind == "seeds"
+        if not output.ndim or (apart and output.shape[min(form.pictures, output.ndim - 1)] != pictures):
+            raise FeatvisError(
+                f"{self.layer or 'the network'} returns the shape {tuple(output.shape)} for {pictures} picture"
+                f"{'' if pictures == 1 else 's'}, and no dimension is theirs; wrap the network to return (B, classes)"
+            )
         if self.kind == "seeds":
             output = form.by_picture(output)
-            return (output * draws.signs(output)).flatten(1).sum(1), None
+            return (output * draws.signs(output)).reshape(len(output), -1).sum(1), None
         if self.kind == "channel" and output.ndim < 2:
             raise FeatvisError(f"the layer {self.layer!r} returns shape {tuple(output.shape)}; it has no channels")
         output = form.of(output)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError, nearest_names
 
-NAMED = ("logits", "logit", "out")
+NAMED = ("logits", "logit", "out", "pred_logits", "scores")
 """Names under which networks return what they say, before everything else that they return beside it."""
 
 
@@ -92,13 +92,20 @@ class Form:
     """How a network's output is read.
 
     name: of the output that is taken, "" where there is one; others: the shapes of all, by name, where there are several. pictures,
-    classes: its dimensions of these; classes is None where it is not known.
+    classes: its dimensions of these; classes is None where it is not known. assumed: whether classes is the usual dimension, as it could
+    not be told where the elements lie.
     """
 
     name: str = ""
     others: tuple[tuple[str, tuple[int, ...]], ...] = ()
     pictures: int = 0
     classes: int | None = 1
+    assumed: bool = False
+
+    def holding(self, shape: Sequence[int], count: int) -> Form:
+        """The form for as many pictures: one picture does not tell (1, pictures, classes) from (pictures, 1, classes)."""
+        moved = self.pictures == 0 and self.classes != 1 and tuple(shape[:2]) == (1, count)
+        return replace(self, pictures=1) if moved and count > 1 else self
 
     def of(self, output: Any) -> Tensor:
         """The output with its pictures first and its classes next, (B, K, ...); (B,) where there is nothing else."""
@@ -116,20 +123,33 @@ class Form:
         """The output that was taken, with its pictures first."""
         return output.movedim(self.pictures, 0) if output.ndim else output
 
-    def notes(self, shape: Sequence[int], of_classes: bool = True) -> list[str]:
-        """What a user should know of it. shape: of the output that is taken. of_classes: whether the score is one class's."""
-        said = []
-        if self.others:
-            listed = ", ".join(f"{name} {_shape(shape)}" for name, shape in self.others)
-            said.append(f"the network returns {listed}; {self.name} is taken, --output chooses another")
+    def notes(self, shape: Sequence[int], of_classes: bool = True, layer: str = "") -> list[str]:
+        """What a user should know of it. shape: of what is taken. of_classes: whether the score is one class's or channel's. layer: whose
+        output it is, "" for the network's own.
+        """
+        if of_classes and self.assumed:
+            return [
+                *self._choice(),
+                f"where the elements of {layer or 'the output'} lie could not be followed; of its shape {_shape(shape)}, dimension "
+                f"{self.classes} is taken for the channels, as is usual",
+            ]
+        return [] if layer else [*self._choice(), *self._mean(shape, of_classes)]
+
+    def _choice(self) -> list[str]:
+        """Which of several outputs is taken."""
+        listed = ", ".join(f"{name} {_shape(shape)}" for name, shape in self.others)
+        return [f"the network returns {listed}; {self.name} is taken, --output chooses another"] if self.others else []
+
+    def _mean(self, shape: Sequence[int], of_classes: bool) -> list[str]:
+        """Over how many places a class's score is the mean."""
         places = [size for place, size in enumerate(shape) if place not in (self.pictures, self.classes)]
         several = self.classes is not None and len(shape) > self.classes and shape[self.classes] > 1
         if of_classes and several and any(size > 1 for size in places):
-            said.append(
+            return [
                 f"the output has the shape {_words(shape, self)}; a class's score is the mean over "
                 f"{' x '.join(map(str, places))} places"
-            )
-        return said
+            ]
+        return []
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -161,7 +181,9 @@ def preferred(outputs: Mapping[str, Tensor], upstream: Mapping[str, set[str]], d
     for name in (*NAMED, ""):
         if name in outputs:
             return name
-    names = [name for name, tensor in outputs.items() if tensor.is_floating_point()] or list(outputs)
+    # A loss beside the logits, one number for all pictures, is no score of each.
+    scores = [name for name, tensor in outputs.items() if tensor.is_floating_point() and tensor.ndim]
+    names = scores or list(outputs)
 
     def stage(name: str) -> bool:
         """Whether an output of another shape is made of this one."""
@@ -206,5 +228,12 @@ def form_of(outputs: Mapping[str, Tensor], name: str, along: set[int], given: Se
             f"the network returns the shape {shape} for {count} picture{'' if count == 1 else 's'}; expected the pictures first: "
             "wrap it in a module that returns (B, classes)"
         )
-    pictures = 0 if not shape or shape[0] == count else 1
-    return Form(name, several, pictures, channel_axis(along, shape, pictures, len(given) == 3))
+    return replace(form_within(shape, along, given), name=name, others=several)
+
+
+def form_within(shape: Sequence[int], along: set[int], given: Sequence[int]) -> Form:
+    """The form of a tensor within a network, its pictures first where no dimension is theirs, as of windows. Arguments as in `form_of`."""
+    pictures = 1 if len(shape) > 1 and shape[0] != given[0] == shape[1] else 0
+    axis = channel_axis(along, shape, pictures, len(given) == 3)
+    sizes = [size for dimension, size in enumerate(shape) if dimension != pictures and size > 1]
+    return Form(pictures=pictures, classes=axis, assumed=axis is not None and not along and len(sizes) > 1)

@@ -19,7 +19,7 @@ from featvis.errors import FeatvisError
 from featvis.tracing.following import follow, rearranges
 from featvis.tracing.grids import Grid
 from featvis.tracing.networks import copy_module
-from featvis.tracing.outputs import Form, channel_axis, form_of, output_tensor, outputs_in, preferred
+from featvis.tracing.outputs import Form, form_of, form_within, output_tensor, outputs_in, preferred
 from featvis.tracing.places import Place, varying
 from featvis.tracing.refusals import check_traceable, refusals
 from featvis.tracing.steps import Lost, Places, Step
@@ -108,7 +108,7 @@ class Trace:
         number = self.layer_outputs.get(layer)
         if number is None:
             return Form()
-        return Form(classes=channel_axis(self.along[number], self.shapes[number], signals=len(self.shapes[0]) == 3))
+        return form_within(self.shapes[number], self.along[number], self.shapes[0])
 
     def periods(self, layer: str | None = None) -> TracedPeriods:
         """What the strides between the input and a layer's output (the network's where None) lead to, by axis.

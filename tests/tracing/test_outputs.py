@@ -74,6 +74,11 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[Any], Tensor], str | None]]
     ),
     "time, pictures": (lambda f, h, *_: h(f.mean(2).permute(2, 0, 1)), lambda o: o[:, :, 2].mean(0), None),
     "pictures, time": (lambda f, h, *_: h(f.mean(2).transpose(1, 2)), lambda o: o[:, :, 2].mean(1), None),
+    "one step of time": (lambda f, h, *_: h(mean(f))[None], lambda o: o[0, :, 2], None),
+    "a loss beside": (lambda f, h, g, _: (h(mean(f)), g(h(mean(f)) @ g.weight).square().mean()), lambda o: o[0][:, 2], "0"),
+    "boxes, scores": (
+        lambda f, h, g, _: {"boxes": g(tokens(f)), "scores": h(tokens(f))}, lambda o: o["scores"][:, :, 2].mean(1), "scores",
+    ),
     "a map of classes": (lambda f, h, *_: f, lambda o: o[:, 2].mean((1, 2)), None),
     "classes last": (lambda f, h, *_: f.permute(0, 2, 3, 1), lambda o: o[..., 2].mean((1, 2)), None),
 }  # fmt: skip
@@ -95,6 +100,49 @@ def test_a_mean_over_places_is_said(case: str) -> None:
     engine = GradientEngine(network(CASES[case][0]), "2")
     engine(IMAGES)
     assert any("classes" in note and "is the mean over" in note for note in engine.notes)
+
+
+def test_each_picture_of_one_step_has_its_own_top_class() -> None:
+    one_step = network(CASES["one step of time"][0])
+    expected = gradient(one_step, lambda o: o[0].max(1).values)
+    assert torch.allclose(GradientEngine(one_step, "top")(IMAGES), expected, rtol=1e-9, atol=1e-15)
+
+
+def timed(features: Tensor, head: nn.Module, *rest: nn.Module) -> Tensor:
+    """Logits of five classes, whose first layer speaks (time, pictures, classes)."""
+    return head(features.mean(2).permute(2, 0, 1)).mean(0)
+
+
+def test_a_layer_may_speak_time_before_pictures() -> None:
+    channel = GradientEngine(network(timed), "layers.1:2")
+    assert torch.allclose(channel(IMAGES), gradient(network(timed), lambda o: o[:, 2]), rtol=1e-9, atol=1e-15)
+    together = GradientEngine(network(timed), "seeds:layers.1")
+    alone = torch.cat([together(IMAGES[index : index + 1], [index]) for index in range(len(IMAGES))])
+    assert torch.allclose(together(IMAGES), alone, rtol=1e-9, atol=1e-15)
+
+
+def test_signs_are_refused_where_a_layer_has_no_dimension_of_pictures() -> None:
+    cut = network(lambda f, h, *_: h(f.permute(0, 2, 3, 1).reshape(-1, 9, 8)).view(len(f), 4, 9, 5).mean((1, 2)))
+    with pytest.raises(FeatvisError, match=r"layers\.1 returns the shape \(4, 9, 5\) for 1 picture, and no dimension"):
+        GradientEngine(cut, "seeds:layers.1")(IMAGES)
+
+
+@pytest.mark.parametrize("score", ["top", "0", "seeds"])
+def test_one_number_is_a_score_of_one_picture_alone(score: str) -> None:
+    lone = network(lambda f, *_: f.mean())
+    expected = gradient(lone, lambda o: o * len(IMAGES))[:1]
+    mine = GradientEngine(network(lambda f, *_: f[:1].mean()), "0")(IMAGES[:1])
+    assert torch.allclose(mine, expected, rtol=1e-9, atol=1e-15)
+    with pytest.raises(FeatvisError, match=r"the shape \(\) for 2 pictures"):
+        GradientEngine(lone, score)(IMAGES)
+
+
+@pytest.mark.parametrize("score", ["2", "layers.1:2"])
+def test_channels_that_are_assumed_are_said(score: str) -> None:
+    lost = network(lambda f, h, *_: h(torch.fft.fft2(f).abs().permute(0, 2, 3, 1)))
+    engine = GradientEngine(lost, score)
+    assert torch.allclose(engine(IMAGES), gradient(lost, lambda o: o[:, 2].mean((1, 2))), rtol=1e-9, atol=1e-15)
+    assert any("could not be followed" in note and "dimension 1 is taken" in note for note in engine.notes)
 
 
 @pytest.mark.parametrize(
