@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 QUICK := $(addprefix tests/,measure tracing data models repair predict gradients test_compat.py test_files.py test_public.py)
 
-.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census census-timm found-periods generators style fixes backward-fixes dream-jitter duel clean
+.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census census-timm found-periods generators style fixes backward-fixes period-culprits dream-jitter duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -115,6 +115,9 @@ fixes: $(INSTALLED)
 
 backward-fixes: $(INSTALLED)
 	$(BIN)/python experiments/backward_fixes.py $(DATA)/images/imagenet --weights $(DATA)/weights/mobilenet_v2_imagenet.pth
+
+period-culprits: $(INSTALLED)
+	$(BIN)/python experiments/period_culprits.py $(DATA)
 
 dream-jitter: $(INSTALLED)
 	$(BIN)/python experiments/dream_jitter.py $(DATA)/images/imagenet --weights $(DATA)/weights/mobilenet_v2_imagenet.pth

@@ -16,7 +16,7 @@ from featvis.errors import FeatvisError
 from featvis.files import document_text, plain, read_document, read_saved, write_document
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import TOLD, Finding, Period, Told, makers_of, makers_words, named
+from featvis.measure.finding import FAINTEST, TOLD, Finding, Period, Told, listed, makers_of, makers_words, named
 from featvis.measure.maps import Found
 from featvis.measure.periods import REPEATS, periods_of
 from featvis.measure.phases import expected_profile
@@ -127,6 +127,23 @@ class Audit:
             else:
                 said.append(f"{named(period, energy)}: no layer makes a twentieth of it alone")
         return said
+
+    def interacting(self) -> str:
+        """The periods of which layers, alone, take away more together than is there, in a sentence; empty without any.
+
+        More is by a twentieth of E(total stride).
+        """
+        whole = self.energy[self.total_stride] if self.culprits else Estimate(0.0, None)
+        if whole.value <= TOLD * (whole.error or 0):
+            return ""
+        taken = {period: sum(culprit.shares[period] for culprit in self.culprits) for period in self.exact_periods}
+        more = [str(p) for p, energy in self.exact_periods.items() if taken[p] > energy.value / whole.value + FAINTEST]
+        if not more:
+            return ""
+        return (
+            "layers interact: what each takes away alone adds up to more than there is of "
+            f"period{'s' if len(more) > 1 else ''} {listed(more)}; what several make together counts for each of them"
+        )
 
     @classmethod
     def of(cls, energies: Energies, **rest: Any) -> Audit:

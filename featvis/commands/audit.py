@@ -236,3 +236,5 @@ def print_culprits(result: Audit) -> None:
             f"{share:+.0%} of period {period}" for period, share in zip(result.exact_periods, shares, strict=True)
         )
         click.echo(f"{text}: {sum(shares):+.0%} of E({total}) ({by_period})")
+    if result.interacting():
+        click.echo(result.interacting())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from featvis.data.pictures import load_picture, prepare
 from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.measure.finding import Finding
-from featvis.measure.phases import expected_profile, interior
+from featvis.measure.maps import Found
+from featvis.measure.phases import expected_profile, interior, period_parts
 from featvis.measure.standing_out import Surroundings, Verdict
 from featvis.measure.sums import EnergySums
 
@@ -36,9 +37,9 @@ class PictureAudit:
     """What was measured of some pictures; plain numbers.
 
     raw: of the picture about each channel's mean; high_passed: of the picture minus its 3 x 3 binomial blur, as natural pictures are strong
-    at low frequencies. spectrum: (frequency in cycles per pixel, mean power relative to the mean of all frequencies).
-    verdict: on the high-passed ones. lowest, highest: the pixels' values. height: of the comb in the high-passed ones, in grey levels
-    where the range has 255. flat: pictures without detail, which were left out.
+    at low frequencies; it holds the periods that stand out, as found, and those too long to be told. spectrum: (frequency in cycles per
+    pixel, mean power relative to the mean of all frequencies). verdict: on the high-passed ones. lowest, highest: the pixels' values.
+    height: of the comb in the high-passed ones, in grey levels where the range has 255. flat: pictures without detail, which were left out.
     """
 
     raw: Audit
@@ -161,7 +162,7 @@ class PictureMeter:
             for number, (power, seen) in enumerate(zip(self.power, self.seen, strict=True))
             if seen > 0
         )
-        return PictureAudit(
+        audit = PictureAudit(
             raw=raw,
             high_passed=detail,
             verdict=self.surroundings.verdict(),
@@ -172,6 +173,7 @@ class PictureMeter:
             height=self._height(detail),
             flat=self.flat,
         )
+        return replace(audit, high_passed=_told(audit))
 
     def _height(self, detail: Audit) -> float:
         """How far the phases of the fine detail lie apart, in their strength or in their mean, whichever is more, in grey levels."""
@@ -181,6 +183,27 @@ class PictureMeter:
         # A comb of plus and minus one standard deviation is twice as high.
         signed = 0.0 if comb is None else 2 * math.sqrt(max(comb.value, 0.0))
         return strength * max(float(phases.max() - phases.min()), signed)
+
+
+def _told(audit: PictureAudit) -> Audit:
+    """The audit of the fine detail, with the periods that stand out in it, and those that are too long to be told."""
+    detail, finding = audit.high_passed, audit.finding
+    parts = period_parts(torch.tensor(detail.profile, dtype=torch.float64))
+    found = tuple(
+        Found(
+            (period, period), _strongest_frequency(parts[period]), detail.energy[period], audit.verdict.chances[period]
+        )
+        for period in finding.parts
+    )
+    too_long = tuple((period, period) for period in detail.energy if period > audit.verdict.longest)
+    return replace(detail, found=found, not_measurable=too_long)
+
+
+def _strongest_frequency(profile: Tensor) -> tuple[float, float]:
+    """Where a profile (P, P) has most power, in cycles per pixel along rows and columns."""
+    power = torch.fft.rfft2(profile).abs()
+    row, column = divmod(int(power.argmax()), power.shape[1])
+    return float(torch.fft.fftfreq(len(profile))[row]), column / len(profile)
 
 
 def measure_pictures(pictures: Tensor, period: int = PERIOD, batch_size: int = 64) -> PictureAudit:

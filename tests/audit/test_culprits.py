@@ -105,8 +105,6 @@ def test_culprits_survive_json(pictures: list[Path]) -> None:
     network, _ = planted(0)
     model = Model(network, "planted", (3, 64, 64))
     measured = audit_pictures(model, pictures, Request("seeds"))
-    from dataclasses import replace
-
     measured = replace(measured, culprits=find_culprits(model, pictures, measured)[0])
     assert Audit.from_json(measured.to_json()) == measured
 
@@ -270,3 +268,20 @@ def test_each_period_is_blamed_on_the_layer_whose_evening_lowers_it(pictures: li
     said = audit.blamed()
     assert said[0].startswith("E(2) = ")
     assert "from narrow; without narrow E(2) = " in said[0]
+
+
+def test_two_layers_that_only_together_make_a_period_are_said_to_interact(pictures: list[Path]) -> None:
+    """One row in four, by two 1 x 1 kernels of stride 2: either alone, made even, leaves rows of the other."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, WIDTH, 1, 2), nn.Conv2d(WIDTH, WIDTH, 1, 2), nn.AdaptiveAvgPool2d(1))
+    model = Model(nn.Sequential(*network, nn.Flatten()).double().eval(), "twice", (3, 64, 64))
+    audit = audit_pictures(model, pictures, Request("seeds", culprits=True))
+    # One pixel in sixteen carries everything: E(4) = 15, and 3 of it at period 2; without either layer E(4) = 3.
+    assert audit.energy[4].value == pytest.approx(15)
+    assert [culprit.left[4].value for culprit in audit.culprits] == pytest.approx([3, 3])
+    assert audit.interacting() == (
+        "layers interact: what each takes away alone adds up to more than there is of period 4; "
+        "what several make together counts for each of them"
+    )
+    assert replace(audit, culprits=audit.culprits[:1]).interacting() == ""
+    assert replace(audit, culprits=()).interacting() == ""

@@ -16,6 +16,8 @@ def test_noise_has_no_checkerboard(place):
     assert content["high_passed"]["energy"].keys() == {"2", "4", "8"}
     assert content["raw"]["controls"].keys() == {"3", "5", "7"}
     assert (content["pictures"], content["verdict"]["longest"], content["flat"]) == (12, 8, 0)
+    assert (content["high_passed"]["traced"], content["high_passed"]["found"]) == (None, [])
+    assert content["high_passed"]["not_measurable"] == []
 
 
 def test_a_planted_checkerboard_is_found(place):
@@ -23,8 +25,22 @@ def test_a_planted_checkerboard_is_found(place):
         pixels = np.asarray(Image.open(path)).astype(float)
         rows, columns = np.indices(pixels.shape[:2])
         Image.fromarray((pixels * (0.7 + 0.3 * ((rows + columns) % 2)[..., None])).astype(np.uint8)).save(path)
-    assert printed("images", "photos").startswith("Fine detail of the pictures: Period-2 checkerboard: 0.")
+    output = printed("images", "photos", "--json", "a.json")
+    assert output.startswith("Fine detail of the pictures: Period-2 checkerboard: 0.")
+    content = json.loads((place / "a.json").read_text())
+    (found,) = content["high_passed"]["found"]
+    assert (found["period"], found["frequency"], found["layers"]) == ([2, 2], [-0.5, 0.5], [])
+    assert found["energy"] == content["high_passed"]["energy"]["2"]
+    assert found["chance"] == content["verdict"]["chances"]["2"]
     assert "period 3" not in printed("images", "photos", "--period", "2")
+
+
+def test_a_period_that_is_too_long_for_the_pictures_is_said_not_to_be_measurable(place):
+    printed("images", "photos", "--period", "16", "--json", "a.json")
+    content = json.loads((place / "a.json").read_text())
+    # 48 pixels hold six periods of 8, and three of 16.
+    assert content["verdict"]["longest"] == 8
+    assert content["high_passed"]["not_measurable"] == [[16, 16]]
 
 
 def test_jpeg_files_flat_and_bad_ones(place):

@@ -21,6 +21,7 @@ TABLES = {
     "audio": "audio",
     "zoo_spread": "spread",
     "census_timm": "networks",
+    "period_culprits": "period-culprits",
 }
 """Each study, and the name of its table in its page."""
 
