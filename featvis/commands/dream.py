@@ -47,6 +47,7 @@ class StepsAsked:
     jitter: int | None
     steps: int | None
     rate: float | None
+    strength: float
     param: str | None
     ascent: str | None
     schedule: str
@@ -61,9 +62,8 @@ class StepsAsked:
     "--objective",
     "objectives",
     multiple=True,
-    required=True,
     help="LAYER, LAYER:CHANNEL, a class's label or number, neuron:LAYER:CHANNEL, direction:LAYER:FILE.npy, total-variation, blur; "
-    "several are added, weighted as in 'layer3:1+0.5*tabby'.",
+    "several are added, weighted as in 'layer3:1+0.5*tabby'. Where none is given: a layer in the middle of the network.",
 )
 @click.option(
     "--out",
@@ -86,8 +86,15 @@ class StepsAsked:
     help="Pixels by which each step shifts the picture at most, 0: a fixed position; 32 from a photograph. From noise it takes the "
     "place of Lucent's random shifts, scales and rotations.",
 )
-@click.option("--steps", type=click.IntRange(1), help="In each octave; 10 from a photograph, 512 in all from noise.")
+@click.option("--steps", type=click.IntRange(1), help="In each octave; 20 from a photograph, 512 in all from noise.")
 @click.option("--rate", type=Finite(), help="Size of a step; 1.5/255 from a photograph, .05 from noise.")
+@click.option(
+    "--strength",
+    type=Finite(),
+    default=1.0,
+    show_default=True,
+    help="How strongly each step changes the picture: 2 is twice as much.",
+)
 @click.option(
     "--param",
     type=click.Choice(choices.PARAMETERISATIONS),
@@ -132,6 +139,7 @@ def dream(
 ) -> None:
     """Change PHOTO, or noise, so that a layer, a channel or a class responds more strongly, step by step."""
     from featvis.dream.comparison import record_of
+    from featvis.dream.middle import middle_layer
     from featvis.dream.objectives import parse_objective
     from featvis.files import write_document
 
@@ -142,9 +150,11 @@ def dream(
     check_writable(out, record, gif, html_path)
     model = network.model()
     _check_channels(model.input_size[0], out, gif, compare)
-    text = " + ".join(objectives)
+    text = " + ".join(objectives) or middle_layer(model)
     parse_objective(text, model)  # what it does not find is an error before the work
     start, notes = (None, []) if photo is None else _start(model, photo, network.size is not None)
+    if not objectives:
+        notes.append(f"the objective is {text}, a layer in the middle of the network; --objective gives another")
     recipe = _recipe(asked, network.seed, start is None, compare)
     fix = fix or ("backward-even" if compare else None)
     repaired = model if fix is None else _repaired(model, fix, network.seed)
@@ -213,6 +223,7 @@ def _recipe(asked: StepsAsked, seed: int, from_noise: bool, compare: bool) -> Re
         transforms=() if from_noise and (compare or asked.jitter is not None) else None,
         ascent=asked.ascent,
         rate=asked.rate,
+        strength=asked.strength,
         schedule=asked.schedule,
         compensation=asked.compensation,
         seed=seed,
@@ -323,7 +334,7 @@ def _write_page(
     path: str, found: Sequence[Measured], start: Tensor | None, settings: dict[str, Any], notes: Sequence[str]
 ) -> None:
     from featvis.commands.report import command_line
-    from featvis.dream.render import resized
+    from featvis.dream.resizing import resized
     from featvis.report import write_dreams
 
     if start is not None:
@@ -332,6 +343,8 @@ def _write_page(
 
 
 def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[str]) -> None:
+    from featvis.dream.verdict import verdict
+
     period = found[0].dream.total_stride
     rows = []
     for one in found:
@@ -347,4 +360,5 @@ def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[st
         f"E({period}) of the picture",
     )
     print_table(", ".join(written), heads, rows)
+    click.echo(verdict(found))
     print_notes((*notes, *(note for one in found for note in one.notes)))

@@ -18,7 +18,8 @@ from featvis.dream.activations import Objective
 from featvis.dream.ascent import seeded
 from featvis.dream.objectives import parse_objective
 from featvis.dream.recipe import Recipe
-from featvis.dream.render import Progress, Render, resized
+from featvis.dream.render import Progress, Render
+from featvis.dream.resizing import resized
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
 

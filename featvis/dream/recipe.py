@@ -18,8 +18,8 @@ from featvis.errors import FeatvisError
 from featvis.gradients.attributions import Attribution, named
 from featvis.gradients.compensations import COMPENSATIONS
 
-STEPS_OF_AN_OCTAVE, STEPS_FROM_NOISE = 10, 512
-"""Google's DeepDream notebook, and Lucent's threshold, which is shared among the octaves where there are several."""
+STEPS_OF_AN_OCTAVE, STEPS_FROM_NOISE = 20, 512
+"""Twice those of Google's DeepDream notebook, and Lucent's threshold, which is shared among the octaves where there are several."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Recipe:
     """The choices of a dream; None stands for what is usual, which depends on whether it starts from a photograph.
 
     param: a key of PARAMETERISATIONS, or a function that returns what Lucent's return; usually "plain" from a photograph, "fourier" from
-    noise. size: (H, W), usually the photograph's or the model's. steps: for each octave, usually 10 from a photograph, from noise 512
+    noise. size: (H, W), usually the photograph's or the model's. steps: for each octave, usually 20 from a photograph, from noise 512
     in all. octaves: pictures of growing size, octave_scale (or its inverse) apart; the detail of each is carried to the next. jitter:
     pixels of the random circular shift of each step, along each axis and to both sides, undone after it. transforms: Lucent's or
     featvis's, in order, usually none for a photograph and Lucent's standard ones in one resampling for noise. ascent: a key of
-    ASCENTS, or a function from values to an optimiser, usually "mean-absolute" or "adam"; rate: its rate; schedule: a key of
-    SCHEDULES, over each octave. compensation: an attribution, such as Jitter(), or the
+    ASCENTS, or a function from values to an optimiser, usually "mean-absolute" or "adam"; rate: its rate, and strength:
+    what that is multiplied by; schedule: a key of SCHEDULES, over each octave. compensation: an attribution, such as Jitter(), or the
     name of one of COMPENSATIONS, of each step's gradient. precision, prepare: see `Activations`. seed: of every random
     draw. frames_every: steps between frames, 0 for none.
     """
@@ -46,6 +46,7 @@ class Recipe:
     transforms: Sequence[Transform] | None = None
     ascent: str | Callable[[list[Tensor]], torch.optim.Optimizer] | None = None
     rate: float | None = None
+    strength: float = 1.0
     schedule: str = "constant"
     compensation: Attribution | str = "none"
     precision: str | None = None
@@ -100,14 +101,16 @@ class Recipe:
             )
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise FeatvisError(f"a rate of {self.rate}; give a finite one above 0")
+        if not 0 < self.strength < math.inf:
+            raise FeatvisError(f"a strength of {self.strength}; give a finite one above 0, 1 is usual")
 
     def optimiser(self, values: list[Tensor]) -> torch.optim.Optimizer:
         """The optimiser of these values. Raises FeatvisError for a rate beside a function that makes its own."""
         if isinstance(self.ascent, str):
             assert self.rate is not None
-            return ASCENTS[self.ascent].optimiser(values, self.rate)
-        if self.rate is not None:
-            raise FeatvisError("a rate beside a function that makes the optimiser; give the rate there")
+            return ASCENTS[self.ascent].optimiser(values, self.strength * self.rate)
+        if self.rate is not None or self.strength != 1:
+            raise FeatvisError("a rate or a strength beside a function that makes the optimiser; give the rate there")
         assert self.ascent is not None
         return self.ascent(values)
 

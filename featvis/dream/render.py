@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,7 @@ from featvis.dream.activations import Activations, Objective
 from featvis.dream.ascent import SCHEDULES
 from featvis.dream.parameterisations import PARAMETERISATIONS, Parameterisation, adopted, natural_noise
 from featvis.dream.recipe import Recipe
+from featvis.dream.resizing import enlarged, resized
 from featvis.dream.transforms import roll
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import Attribution, Gradients
@@ -282,11 +283,11 @@ class Render:
         if previous is not None:
             previous = previous.to(self.model.device)
         if self.photograph is None:
-            return None if previous is None else resized(previous, size)[0]
+            return None if previous is None else enlarged(previous, size)[0]
         photograph = self.photograph.unsqueeze(0).to(self.model.device)
         start = resized(photograph, size)
         if previous is not None:
-            start = start + resized(previous - resized(photograph, previous.shape[2:]), size)
+            start = start + enlarged(previous - resized(photograph, previous.shape[2:]), size)
         return start[0].clamp(0, 1)
 
     def _parameterisation(self, size: tuple[int, int], start: Tensor | None) -> Parameterisation:
@@ -338,10 +339,3 @@ def noise_profile(gradient: Callable[[Tensor], Tensor], noises: Iterable[Tensor]
         return None
     energies = sums.compute()
     return expected_profile(energies.profile, energies.exact_periods)
-
-
-def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, H, W) in another size (H, W), bilinear, without aliasing."""
-    if pictures.shape[2:] == tuple(size):
-        return pictures
-    return F.interpolate(pictures, list(size), mode="bilinear", antialias=True)

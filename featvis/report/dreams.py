@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ from torch import Tensor
 
 from featvis.audit.record import Audit
 from featvis.dream.comparison import Measured, fine_detail, record_of
+from featvis.dream.verdict import changes, verdict
 from featvis.errors import FeatvisError
 from featvis.files import document_text, write_text
 from featvis.measure.change import Change, least
-from featvis.measure.estimates import Estimate
 from featvis.report.explorer import stack_of
 from featvis.report.page import Parts, page_html
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
@@ -63,13 +61,13 @@ def dreams_html(
         "picture": {one.title: Audit.of(one.picture) for one in found if one.picture is not None},
         "gradient": {one.title: Audit.of(one.gradient) for one in found if one.gradient is not None},
     }
-    best = least(_changes(found))
+    best = least(changes(found))
     views = _views(found, start)
     return page_html(
         "dream.html",
         Parts(
             title=f"Dream of {first.settings.get('model', 'a network')}",
-            verdict=_verdict(found, best),
+            verdict=verdict(found),
             numbers={
                 "dream.json": document_text(record_of(found, everything, notes)),
                 "numbers.csv": csv_of((one.title, _numbers(one)) for one in found),
@@ -83,7 +81,6 @@ def dreams_html(
             chosen=_chosen([version.label for view in views for version in view.versions], found, best),
         ),
         found=found,
-        resampled=_resampled(found),
         photograph=PHOTOGRAPH if start is not None else None,
         grids={what: Grid.of(audits) for what, audits in energies.items() if audits},
         profiles={
@@ -112,45 +109,6 @@ def _chosen(labels: Sequence[str], found: Sequence[Measured], best: Change | Non
     first = labels.index(found[0].title)
     evenest = "" if best is None else best.name.strip("“”")
     return first, labels.index(evenest) if evenest in labels else first + 1
-
-
-def _changes(found: Sequence[Measured]) -> list[Change]:
-    """E of what each dream but the first drew, at the period of the first's sentence, with the difference; empty where it is not known."""
-    spoken = None if found[0].picture is None else Audit.of(found[0].picture).finding.spoken
-    period = spoken if isinstance(spoken, int) else found[0].dream.total_stride
-    first, *others = ((one.title, one.picture.energy.get(period) if one.picture is not None else None) for one in found)
-    before = first[1]
-    if before is None:
-        return []
-    return [
-        Change(
-            f"“{title}”",
-            energy,
-            Estimate(energy.value - before.value, math.hypot(energy.error or 0, before.error or 0)),
-        )
-        for title, energy in others
-        if energy is not None
-    ]
-
-
-def _resampled(found: Sequence[Measured]) -> str | None:
-    """The factor from one octave to the next, as a fraction; None where no dream has two."""
-    scales = [one.dream.settings.get("octave_scale") for one in found if one.dream.settings.get("octaves", 1) > 1]
-    return str(Fraction(scales[0]).limit_denominator(20)) if scales and scales[0] else None
-
-
-def _verdict(found: Sequence[Measured], best: Change | None) -> str:
-    """One sentence: the checkerboard in what the first dream drew, and the dream that leaves least of it."""
-    first = found[0].picture
-    if first is None:
-        return "What the dream drew is too small or too even for a checkerboard to be measured."
-    said = Audit.of(first).finding.clause()
-    if first.energy:
-        said += " in the fine detail of what the dream drew"
-        said += f" at a {found[0].title}" if len(found) > 1 else ""
-    if best is not None:
-        said += best.leaves()
-    return f"{said}."
 
 
 def _numbers(one: Measured) -> list[Number]:

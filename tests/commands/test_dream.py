@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.findings import headline
 from helpers.running import ZOO, files_below, printed, refused, run, save_pictures
 from PIL import Image
 
@@ -59,12 +60,29 @@ def test_usual_settings(place):
     printed("dream", ZOO, "photos/0.png", "--size", "64", "--objective", "stage1", "--steps", "1")
     settings = record()["dreams"][0]["settings"]
     assert (settings["octaves"], settings["jitter"], settings["param"]) == (4, 32, "plain")
+    printed("dream", ZOO, "photos/0.png", "--size", "96", "--objective", "stage1", "--octaves", "1")
+    assert record()["dreams"][0]["settings"]["steps"] == 20
     printed("dream", ZOO, *FAST)
     settings = record()["dreams"][0]["settings"]
     assert (settings["octaves"], settings["jitter"], settings["param"]) == (1, 0, "fourier")
     assert settings["transforms"] != []
     printed("dream", ZOO, *FAST, "--jitter", "0")
     assert record()["dreams"][0]["settings"]["transforms"] == []
+
+
+def test_without_an_objective_the_middle_of_the_network(place):
+    output = printed("dream", ZOO, "photos/0.png", "--size", "64", "--steps", "1", "--octaves", "1", "--strength", "3")
+    assert "note: the objective is stage2, a layer in the middle of the network; --objective gives another" in output
+    written = record()
+    assert (written["objective"], written["dreams"][0]["settings"]["strength"]) == ("stage2", 3.0)
+
+
+def test_the_verdict_is_that_of_the_page(place):
+    options = ("--weights", "none", "--size", "96", "--objective", "stage3", "--octaves", "1", "--steps", "10")
+    output = printed("dream", ZOO, "photos/0.png", *options, "--jitter", "0", "--html", "page.html")
+    (said,) = (line for line in output.splitlines() if "of what the dream drew" in line)
+    assert said.startswith("Period-")
+    assert said == headline((place / "page.html").read_text(encoding="utf-8"))
 
 
 def test_from_noise_to_an_array(place):
@@ -214,7 +232,7 @@ def test_a_large_photograph_is_reduced(place, monkeypatch):
         (("--objective", "stage3", "--out", "photos/0.png/x.png"), "cannot write"),
         (("--objective", "stage3", "--param", "cppn"), "cannot start from a picture"),
         (("--objective", "stage3", "--fix", "l2pool"), "the fix 'l2pool' finds nothing to change"),
-        ((), "Missing option '--objective'"),
+        (("--strength", "0"), "a strength of 0.0; give a finite one above 0"),
     ],
 )
 def test_bad_input(place, options, said):

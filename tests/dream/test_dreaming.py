@@ -15,6 +15,7 @@ from featvis.compat import import_torchvision
 from featvis.dream.dreaming import check, dream
 from featvis.dream.objectives import whole_layer
 from featvis.dream.recipe import Recipe
+from featvis.dream.resizing import enlarged
 from featvis.errors import FeatvisError
 from featvis.measure.sums import checkerboard_energy
 from featvis.models.model import Model
@@ -122,10 +123,29 @@ def test_octaves_grow_and_carry_their_detail(model, photograph, scale):
     assert torch.allclose(still.picture, photograph, atol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (3, 0), (0, 36), (28, 17)])
+def test_enlarging_keeps_every_frequency(rows, columns):
+    def wave(height, width):
+        """A cosine of so many half waves along each axis, at the middle of each pixel."""
+        down, across = (np.cos(np.pi * n * (np.arange(m) + 0.5) / m) for n, m in ((rows, height), (columns, width)))
+        return torch.from_numpy(np.outer(down, across)).expand(1, 2, -1, -1)
+
+    assert torch.allclose(enlarged(wave(29, 37), (40, 52)), wave(40, 52), atol=1e-12)
+
+
+def test_octaves_draw_no_checkerboard_of_their_own():
+    """Bilinear enlarging by 7/5 draws one of period 7, of E = .19 in white noise."""
+    noise = torch.randn(8, 1, 80, 120, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    bilinear = F.interpolate(noise, (112, 168), mode="bilinear", antialias=True)
+    before, after = (checkerboard_energy(grown, 7).energy[7] for grown in (bilinear, enlarged(noise, (112, 168))))
+    assert before.value > 0.1
+    assert abs(after.value) < 3 * after.error
+
+
 def test_the_detail_of_an_octave_is_what_the_next_starts_from(model, photograph):
     small = F.interpolate(photograph[None], (29, 37), mode="bilinear", antialias=True)[0]
     first, _, _ = by_hand(model, small, 3, 0.02)
-    detail = F.interpolate((first - small.double())[None], (40, 52), mode="bilinear", antialias=True)[0]
+    detail = enlarged((first - small.double())[None], (40, 52))[0]
     expected, _, _ = by_hand(model, (photograph.double() + detail).clamp(0, 1), 3, 0.02)
     made = dream(model, WHOLE, photograph, octaves=2, steps=3, rate=0.02)
     assert torch.allclose(made.picture.double(), expected, atol=1e-4)
@@ -215,6 +235,16 @@ def test_an_optimiser_that_evaluates_often_and_its_own_rate(model, photograph):
     assert len(made.history) == 2
     with pytest.raises(FeatvisError, match="give the rate there"):
         dream(model, WHOLE, photograph, steps=2, ascent=torch.optim.SGD, rate=1.0)
+
+
+def test_a_strength_multiplies_the_rate(model, photograph):
+    strong, fast = (
+        dream(model, WHOLE, photograph, steps=2, **its) for its in ({"rate": 0.01, "strength": 2.0}, {"rate": 0.02})
+    )
+    assert torch.equal(strong.picture, fast.picture)
+    assert (strong.settings["rate"], strong.settings["strength"]) == (0.01, 2.0)
+    with pytest.raises(FeatvisError, match="a rate or a strength beside a function that makes the optimiser"):
+        dream(model, WHOLE, photograph, steps=2, ascent=torch.optim.SGD, strength=2.0)
 
 
 def test_a_schedule_shortens_the_steps(model, photograph):
@@ -319,15 +349,15 @@ def test_a_check_raises_what_the_dream_would(model, photograph, choices):
 
 
 def test_usual_steps():
-    """Ten in each octave from a photograph; from noise Lucent's 512 in all."""
+    """Twenty in each octave from a photograph; from noise Lucent's 512 in all."""
     recipes = {
         (photo, octaves): Recipe(octaves=octaves).resolved(photo, (64, 64))
         for photo in (True, False)
         for octaves in (1, 4)
     }
     assert {case: recipe.steps for case, recipe in recipes.items()} == {
-        (True, 1): 10,
-        (True, 4): 10,
+        (True, 1): 20,
+        (True, 4): 20,
         (False, 1): 512,
         (False, 4): 128,
     }
@@ -348,6 +378,7 @@ def test_usual_steps():
         ({"octave_scale": 1.0}, "an octave scale of 1.0"),
         ({"rate": 0.0}, "a rate of 0.0; give a finite one above 0"),
         ({"rate": float("inf")}, "a rate of inf"),
+        ({"strength": 0.0}, "a strength of 0.0; give a finite one above 0, 1 is usual"),
         ({"octaves": 10**9}, "1000000000 octaves of scale 1.4 do not fit.*give --octaves 8 or fewer"),
         ({"octaves": 9}, "9 octaves of scale 1.4 do not fit into 40 x 52 pixels.*give --octaves 8 or fewer"),
         ({"param": lambda: param.image(32)}, "give no start and one octave"),
