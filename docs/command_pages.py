@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import click
@@ -10,8 +9,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from featvis.commands.cli import main
-
-AS_IT_IS = "\b\n"
+from featvis.commands.help import grouped
 
 
 def command_named(name: str) -> tuple[click.Command, click.Context]:
@@ -23,25 +21,17 @@ def command_named(name: str) -> tuple[click.Command, click.Context]:
     return command, click.Context(command, info_name=name, parent=context)
 
 
-def described(name: str) -> tuple[list[str], str, list[tuple[str, str]]]:
-    """What a command does, by paragraph, how it is called, and each option with its help.
-
-    Paragraphs that click leaves as they are, examples, begin with click's mark for them.
-    """
+def described(name: str) -> tuple[list[str], str, str, dict[str, list[tuple[str, str]]]]:
+    """What a command does, by paragraph, how it is called, its examples, and each option with its help, by group."""
     command, context = command_named(name)
-    options = [parameter for parameter in command.get_params(context) if isinstance(parameter, click.Option)]
-    records = [record for option in options if (record := option.get_help_record(context)) is not None]
     usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
-    return (command.help or "").strip().split("\n\n"), usage, records
+    paragraphs = [" ".join(paragraph.split()) for paragraph in (command.help or "").strip().split("\n\n")]
+    return paragraphs, usage, "\n".join(getattr(command, "examples", ())), grouped(command, context)
 
 
-def shown(paragraph: str) -> nodes.Node:
-    """A paragraph of text, or examples as they are."""
-    if paragraph.startswith(AS_IT_IS):
-        code = inspect.cleandoc(paragraph.removeprefix(AS_IT_IS))
-        return nodes.literal_block(code, code, language="text")
-    text = " ".join(paragraph.split())
-    return nodes.paragraph(text, text)
+def code(text: str) -> nodes.Node:
+    """Text as it is."""
+    return nodes.literal_block(text, text, language="text")
 
 
 class CommandDirective(Directive):
@@ -50,13 +40,15 @@ class CommandDirective(Directive):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        paragraphs, usage, options = described(self.arguments[0])
-        entries = nodes.definition_list()
-        for names, said in options:
-            term = nodes.term("", "", nodes.literal(names, names))
-            entries += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph(said, said)))
-        call = nodes.literal_block(usage, usage, language="text")
-        return [*map(shown, paragraphs), call, entries]
+        paragraphs, usage, examples, groups = described(self.arguments[0])
+        found: list[nodes.Node] = [code(examples), *(nodes.paragraph(text, text) for text in paragraphs), code(usage)]
+        for title, options in groups.items():
+            entries = nodes.definition_list()
+            for names, said in options:
+                term = nodes.term("", "", nodes.literal(names, names))
+                entries += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph(said, said)))
+            found += [nodes.rubric(title, title), entries]
+        return found
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -125,10 +125,11 @@ def test_every_command_is_documented():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_each_of_its_options_has_help(name):
-    paragraphs, usage, options = script("command_pages").described(name)
+    paragraphs, usage, examples, groups = script("command_pages").described(name)
     assert paragraphs[0].endswith((".", ":"))
     assert usage.startswith(f"featvis {name} [OPTIONS]")
-    for names, said in options:
+    assert examples.count(f"featvis {name}") >= 2
+    for names, said in (record for options in groups.values() for record in options):
         assert names.startswith("-")
         assert said.partition("[")[0].strip(), names
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import (
     BatchSize,
     Finite,
@@ -19,8 +20,8 @@ from featvis.commands.options import (
     model_options,
 )
 from featvis.commands.report import command_line
-from featvis.commands.tables import print_notes, print_table
-from featvis.errors import FeatvisError, shown
+from featvis.commands.tables import print_notes, print_table, say, say_pairs
+from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from featvis.audit.record import Audit
@@ -28,7 +29,15 @@ if TYPE_CHECKING:
     from featvis.measure.sums import Energies
 
 
-@click.command()
+@command(
+    short_help="How strong the checkerboard is, and which layer makes it.",
+    examples=(
+        "featvis audit resnet50 photos/ --culprits --html page.html",
+        "featvis audit nets.py:Net photos/ --weights net.pth --score layer3:17 --json -",
+        "featvis audit resnet50 val/ --workers 4 --state state/ --until-error .001",
+        "torchrun --nproc-per-node 2 -m featvis audit resnet50 ImageNet/val",
+    ),
+)
 @model_options
 @gradient_options
 @click.option("--culprits", is_flag=True, help="Also find the layers that make it: the audit is repeated for each.")
@@ -125,7 +134,7 @@ def _judge(context: click.Context, result: Audit, limit: float | None, baseline:
     failures = [] if limit is None else exceeded(result, limit)
     failures += [] if baseline is None else grown(result, baseline)
     for failure in failures:
-        click.echo(f"failed: {shown(failure)}")
+        say(f"failed: {failure}")
     if failures:
         context.exit(1)
 
@@ -180,7 +189,7 @@ def print_audit(result: Audit, name: str) -> None:
     from featvis.measure.finding import counted
     from featvis.measure.spectra import white_flatness
 
-    click.echo(shown(result.finding.sentence()))
+    say(result.finding.sentence())
     rows = [
         (
             line.period if line.kind == "period" else f"{line.period}  {line.kind}",
@@ -192,9 +201,13 @@ def print_audit(result: Audit, name: str) -> None:
     ]
     title = f"{name}: {counted(result.pictures)}, errors from {result.replicates}"
     print_table(title, ("period", "energy E", "of exactly this period", "signed comb S"), rows)
-    click.echo(f"high-frequency share    {result.high_frequency_share}  (white noise 0.75)")
     white = white_flatness(len(result.profile), len(result.profile[0]))
-    click.echo(f"mean gradient flatness  {result.mean_gradient_flatness:.3f}  (white noise {white:.2f})")
+    say_pairs(
+        {
+            "high-frequency share": f"{result.high_frequency_share}  (white noise 0.75)",
+            "mean gradient flatness": f"{result.mean_gradient_flatness:.3f}  (white noise {white:.2f})",
+        }
+    )
     print_notes(result.notes, result.skipped)
 
 
@@ -223,9 +236,9 @@ def print_culprits(result: Audit) -> None:
         "share",
     )
     print_table("culprits: what is left when this layer alone passes its gradient back evenly", columns, rows)
-    click.echo("the layers that make each period, and what is left of it when the first of them alone is made even:")
+    say("the layers that make each period, and what is left of it when the first of them alone is made even:")
     for said in result.blamed():
-        click.echo(f"  {shown(said)}")
+        say(f"  {said}")
     summed = [sum(culprit.shares[period] for culprit in result.culprits) for period in result.exact_periods]
     present = [estimate.value / result.energy[total].value for estimate in result.exact_periods.values()]
     for text, shares in (
@@ -235,6 +248,6 @@ def print_culprits(result: Audit) -> None:
         by_period = ", ".join(
             f"{share:+.0%} of period {period}" for period, share in zip(result.exact_periods, shares, strict=True)
         )
-        click.echo(f"{text}: {sum(shares):+.0%} of E({total}) ({by_period})")
+        say(f"{text}: {sum(shares):+.0%} of E({total}) ({by_period})")
     if result.interacting():
-        click.echo(result.interacting())
+        say(result.interacting())

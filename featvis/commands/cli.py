@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from featvis import __version__
-from featvis.commands.tables import show_everywhere
+from featvis.commands.terminal import show_everywhere
 from featvis.errors import FeatvisError, shown
 
 COMMANDS = (
@@ -80,7 +80,7 @@ def _flush() -> None:
 
 def _cannot_print(error: OSError) -> None:
     """Say so once; what is left goes nowhere."""
-    click.echo(f"featvis: cannot print: {error.strerror or error}", err=True)
+    click.echo(f"featvis: cannot print: {error.strerror or error}", file=sys.stderr)
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
@@ -96,7 +96,7 @@ def _one_line(context: click.Context) -> Iterator[None]:
         if isinstance(error, click.UsageError):
             command = (error.ctx or context).command_path
             said = f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes"
-        click.echo(f"featvis: {shown(' '.join(said.split()))}", err=True)
+        click.echo(f"featvis: {shown(' '.join(said.split()))}", file=sys.stderr)
         context.exit(2)
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
@@ -105,7 +105,7 @@ def _one_line(context: click.Context) -> Iterator[None]:
             _cannot_print(error)
             context.exit(2)
         # Exit code 1 would say that a checkerboard was found.
-        click.echo(f"featvis: {_fault(error)}", err=True)
+        click.echo(f"featvis: {_fault(error)}", file=sys.stderr)
         context.exit(2)
 
 
@@ -118,7 +118,14 @@ def _fault(error: Exception) -> str:
     return f"a fault of featvis, not of what it was given: {type(error).__name__}: {said}{where}; please report it"
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = """\b
+Examples:
+  featvis demo
+  featvis audit resnet50 photos/ --culprits --html page.html
+"""
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.version_option(__version__, prog_name="featvis")
 def main() -> None:
     """Measure the checkerboard in the gradients of convolutional networks, and find, compensate and remove its cause."""

@@ -12,6 +12,7 @@ import click
 from featvis.commands import choices
 from featvis.commands.asked import GeneratorsAsked, NetworkAsked, as_one, picture_files, with_profile
 from featvis.commands.comparison_table import print_comparison, score_words
+from featvis.commands.help import command
 from featvis.commands.options import (
     COMPENSATION,
     METHOD,
@@ -20,7 +21,8 @@ from featvis.commands.options import (
     progress_bar,
 )
 from featvis.commands.report import command_line
-from featvis.errors import FeatvisError, shown
+from featvis.commands.tables import say
+from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +67,14 @@ class VariantsAsked:
     batch_size: int
 
 
-@click.command()
+@command(
+    short_help="Variants of a network side by side: effect and price.",
+    examples=(
+        "featvis compare resnet50 photos/ --with blurpool --with backward-even",
+        "featvis compare resnet50 photos/ --with even-kernel --compensate jitter \\\n    --html compare.html",
+        "featvis compare --generator dcgan --upsample deconv3,deconv4,icnr,nearest",
+    ),
+)
 @as_one("asked", VariantsAsked)
 @as_one("generators", GeneratorsAsked)
 @click.argument("given", metavar="MODEL PICTURES... | JSON...", nargs=-1)
@@ -167,7 +176,7 @@ def compare(
     print_comparison(result)
     if folder:
         for path in draw_comparison(result, sketches, folder):
-            click.echo(shown(path))
+            say(path)
 
 
 def compare_generators(

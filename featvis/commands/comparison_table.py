@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from featvis.commands.tables import print_notes, print_table
-from featvis.errors import shown
+from featvis.commands.tables import print_notes, print_table, say
 
 if TYPE_CHECKING:
     from featvis.audit.comparison import Comparison, Row
@@ -19,7 +16,7 @@ def print_comparison(result: Comparison) -> None:
 
     periods = list(result.rows[0].audit.energy)
     first = result.rows[0]
-    click.echo(shown(result.verdict()))
+    say(result.verdict())
     title = f"{result.settings.get('model')}: {counted(result.pictures)}, errors from {first.audit.replicates}; {score_words(result)}"
     energies = [
         (row.name, *(row.audit.energy.get(period) for period in periods), worst_control(row)) for row in result.rows
@@ -66,7 +63,7 @@ def print_comparison(result: Comparison) -> None:
     print_table("Gradient: median of batches taken in turns, and tensors alive at once", head, costs)
     forward = [row.name for row in result.rows if "forward" in row.kind]
     if forward:
-        click.echo(f"note: {', '.join(forward)}: the weights were not made for the fixed layers; retrain before use")
+        say(f"note: {', '.join(forward)}: the weights were not made for the fixed layers; retrain before use")
     print_notes((*result.notes, *(note for row in result.rows for note in row.audit.notes)), result.skipped)
 
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import click
 
+from featvis.commands.help import command
+from featvis.commands.tables import say
 
-@click.command()
+
+@command(
+    short_help="Everything in a minute, with what ships with featvis.",
+    examples=(
+        "featvis demo",
+        "featvis demo --out demo/",
+    ),
+)
 @click.option(
     "--out",
     default="out",
@@ -47,6 +56,6 @@ def demo(out: str) -> None:
     shown = pixels.permute(1, 2, 0).numpy()
     caption = "The same architecture before and after training on CIFAR-10: 3x3 and 1x1 stride-2 layers. Jitter: mean of 16 shifts."
     figure = gradient_figure(shown, views, "The gradient of a classifier's top logit at a photograph", caption)
-    click.echo(f"the picture that explains itself: {save_figure(figure, folder / 'demo.png').resolve()}")
+    say(f"the picture that explains itself: {save_figure(figure, folder / 'demo.png').resolve()}")
     for title, page in pages.items():
-        click.echo(f"the page, {title} weights: {page.resolve()}")
+        say(f"the page, {title} weights: {page.resolve()}")

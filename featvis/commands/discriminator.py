@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featvis.commands.audit import print_culprits
+from featvis.commands.help import command
 from featvis.commands.options import Size, progress_bar
 from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
-from featvis.commands.tables import print_notes, print_table
-from featvis.errors import FeatvisError, shown
+from featvis.commands.tables import print_notes, print_table, say
+from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +30,13 @@ EVEN_OVERLAP = (
 GUESSES = (64, 32, 28, 128, 256)
 
 
-@click.command()
+@command(
+    short_help="The checkerboard in a discriminator's gradients.",
+    examples=(
+        "featvis discriminator dcgan --weights netD.pth --real faces/ --out out/",
+        "featvis discriminator zoo:discriminator-k3s2 --culprits \\\n    --generator zoo:generator-deconv3",
+    ),
+)
 @click.argument("spec", metavar="DISCRIMINATOR")
 @pair_options
 @click.option("--generator", help="Its generator: a spec, or `dcgan`.")
@@ -178,7 +185,7 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
     """A verdict and a row for each source, the energy at each resolution, and who teaches whom."""
     sources = result.sources
     main = "generated" if "generated" in sources else next(iter(sources))
-    click.echo(shown(f"At {main} pictures: {sources[main].finding.sentence()}"))
+    say(f"At {main} pictures: {sources[main].finding.sentence()}")
     audits = {name: source.audit for name, source in sources.items()}
     periods = sorted({period for audit in audits.values() for period in audit.energy})
     controls = sorted({period for audit in audits.values() for period in audit.controls})
@@ -204,7 +211,7 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
     print_table(f"{spec}: gradient of the logit, by the pictures it is taken at", columns, rows)
     _print_resolutions(result)
     if sources[main].verdict.standing_out and result.even_overlap:
-        click.echo(EVEN_OVERLAP)
+        say(EVEN_OVERLAP)
     if audits[main].culprits:
         print_culprits(audits[main])
     if result.agreements:
@@ -285,12 +292,12 @@ def save_discriminator(
     if out:
         content = {**result.content(), "notes": [*notes, *result.notes]}
         write_document(f"{out}/discriminator.json", content)
-        click.echo(str(save_figure(figure, f"{out}/discriminator.png")))
+        say(save_figure(figure, f"{out}/discriminator.png"))
     if tensorboard:
         scalars: dict[str, float] = {}
         for name, source in result.sources.items():
             scalars |= scalars_of(name, source.audit) | {f"{name}/logit": source.output.value}
-        click.echo(str(write_board(tensorboard, scalars, {"discriminator": figure})))
+        say(write_board(tensorboard, scalars, {"discriminator": figure}))
 
 
 def views_of(result: DiscriminatorAudit) -> list[Any]:

@@ -12,8 +12,9 @@ import click
 
 from featvis.commands import choices
 from featvis.commands.asked import as_one
+from featvis.commands.help import command
 from featvis.commands.options import COMPENSATION, Finite, bars, check_writable, model_options
-from featvis.commands.tables import print_notes, print_table
+from featvis.commands.tables import print_notes, print_table, say
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -54,7 +55,15 @@ class StepsAsked:
     compensation: Attribution
 
 
-@click.command()
+@command(
+    short_help="Feature visualisation and DeepDream.",
+    examples=(
+        "featvis dream resnet50 photo.jpg",
+        "featvis dream resnet50 photo.jpg --objective layer3.2.conv2 --strength 2",
+        "featvis dream resnet50 --objective layer4:17 --param fourier --size 224",
+        "featvis dream resnet50 photo.jpg --objective layer3 --compare --out grid.png",
+    ),
+)
 @model_options
 @as_one("asked", StepsAsked)
 @click.argument("photo", required=False, type=click.Path())
@@ -121,7 +130,9 @@ class StepsAsked:
     help="How each step's gradient is treated; jitter:shifts=32 sets a parameter.",
 )
 @click.option(
+    "--with",
     "--fix",
+    "fix",
     type=click.Choice(choices.FIXES),
     help="Dream through a repaired copy of the network; with --compare, in its last cell (backward-even).",
 )
@@ -360,5 +371,5 @@ def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[st
         f"E({period}) of the picture",
     )
     print_table(", ".join(written), heads, rows)
-    click.echo(verdict(found))
+    say(verdict(found))
     print_notes((*notes, *(note for one in found for note in one.notes)))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from featvis.commands import choices
+from featvis.commands.help import command
 from featvis.commands.options import check_writable, model_options
-from featvis.commands.tables import print_notes, print_table
-from featvis.errors import FeatvisError, shown
+from featvis.commands.tables import print_notes, print_table, say
+from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from featvis.models.model import Model
 
 
-@click.command()
+@command(
+    short_help="Repair a network, and see what changes.",
+    examples=(
+        "featvis fix resnet50 --with blurpool --save fixed.safetensors",
+        "featvis fix resnet50 --with backward-even --pictures photos/ --count 32",
+    ),
+)
 @model_options
 @click.option(
     "--with",
@@ -55,9 +62,7 @@ def fix(network: NetworkAsked, names: tuple[str, ...], save: str | None, picture
         save_repair(repaired, save)
     _print_repair(repaired, f"{len(images)} {'pictures' if pictures else 'noise inputs'}")
     if save is not None:
-        click.echo(
-            shown(f"wrote {save}; `{repaired.model.spec} --weights {save}` applies the fixes again and loads it")
-        )
+        say(f"wrote {save}; `{repaired.model.spec} --weights {save}` applies the fixes again and loads it")
 
 
 def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> Tensor:
@@ -77,15 +82,16 @@ def _inputs(model: Model, pictures: tuple[str, ...], count: int, seed: int) -> T
 def _print_repair(repaired: Repair, inputs: str) -> None:
     from featvis.repair.surgery import FIXES, KINDS
 
-    click.echo(shown(_verdict(repaired)))
+    say(_verdict(repaired))
     for name, found in repaired.changes.items():
         layers = [(change.layer or "(network)", change.before, change.after, change.note) for change in found]
-        click.echo(f"\n{name}, {FIXES[name].kind}: {KINDS[FIXES[name].kind]}")
+        say()
+        say(f"{name}, {FIXES[name].kind}: {KINDS[FIXES[name].kind]}")
         print_table(FIXES[name].description, ("layer", "before", "after", "note"), layers)
     drift = repaired.drift
     agreement = "" if drift.agreement is None else f"top class kept at {drift.agreement.value:.0%}, "
     relative = "" if drift.relative is None else f", {drift.relative:.4f} of their own deviation"
-    click.echo(f"outputs at {inputs}: {agreement}root mean square change {drift.rmse:.4g}{relative}")
+    say(f"outputs at {inputs}: {agreement}root mean square change {drift.rmse:.4g}{relative}")
     for measure in repaired.measures:
         if measure.before:
             rows = [(str(period), estimate, measure.after.get(period)) for period, estimate in measure.before.items()]

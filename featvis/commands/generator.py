@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.pairs import PairAsked, network_of, pair_options, real_from
 from featvis.commands.report import command_line
-from featvis.commands.tables import print_notes, print_table
-from featvis.errors import shown
+from featvis.commands.tables import print_notes, print_table, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from featvis.gan import GeneratorAudit, PictureAudit
 
 
-@click.command()
+@command(
+    short_help="The checkerboard in what a generator makes.",
+    examples=(
+        "featvis generator nets.py:Generator --weights netG.pth --samples 512",
+        "featvis generator zoo:generator-deconv3 --real faces/ --html page.html",
+    ),
+)
 @click.argument("spec", metavar="GENERATOR")
 @pair_options
 @click.option("--samples", type=click.IntRange(4), default=512, show_default=True, help="Pictures to make.")
@@ -63,15 +69,15 @@ def print_generator(result: GeneratorAudit, spec: str) -> None:
     from featvis.gan import fine_detail, power_beside
 
     trained = result.pictures["trained"]
-    click.echo(shown(f"Fine detail of the generator's pictures: {trained.finding.sentence()}"))
+    say(f"Fine detail of the generator's pictures: {trained.finding.sentence()}")
     print_pictures(result.pictures, spec)
     shares = ", ".join(f"{fine_detail(audit):.4f} {name}" for name, audit in result.pictures.items())
-    click.echo(f"share of power above 1/4 cycle per pixel: {shares} (white noise 0.80)")
+    say(f"share of power above 1/4 cycle per pixel: {shares} (white noise 0.80)")
     if "real" in result.pictures:
         ratios = power_beside(trained, result.pictures["real"])
         nearest = [min((abs(f - at), f, ratio) for f, ratio in ratios) for at in (0.125, 0.25, 0.5, 0.5**0.5)]
         said = ", ".join(f"{ratio:.2f} at {frequency:.2f}" for _, frequency, ratio in nearest)
-        click.echo(f"power beside real pictures, by cycles per pixel: {said}")
+        say(f"power beside real pictures, by cycles per pixel: {said}")
 
 
 def print_pictures(pictures: Mapping[str, PictureAudit], title: str) -> None:
@@ -112,12 +118,12 @@ def _save(result: GeneratorAudit, spec: str, out: str | None, tensorboard: str |
     figure = pictures_figure(views, f"{spec}: the pictures that it makes", "; ".join(notes))
     if out:
         write_document(f"{out}/generator.json", {**result.content(), "notes": notes})
-        click.echo(str(save_figure(figure, f"{out}/generator.png")))
+        say(save_figure(figure, f"{out}/generator.png"))
     if tensorboard:
         scalars: dict[str, float] = {}
         for name, audit in result.pictures.items():
             scalars |= scalars_of(f"{name}/raw", audit.raw) | scalars_of(f"{name}/high_passed", audit.high_passed)
-        click.echo(str(write_board(tensorboard, scalars, {"generator": figure})))
+        say(write_board(tensorboard, scalars, {"generator": figure}))
 
 
 def view_of(name: str, audit: PictureAudit, examples: Tensor, limits: Sequence[float]) -> Any:

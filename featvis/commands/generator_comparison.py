@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from featvis.commands.options import check_writable, progress_bar
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_table, say
 
 if TYPE_CHECKING:
     from featvis.commands.asked import GeneratorsAsked
@@ -40,7 +38,7 @@ def run(
         from featvis.plots import save_figure
 
         path = save_figure(figure_of(comparison), folder / "generators.png")
-        click.echo(f"wrote {path} and {write_text(folder / 'generators.json', comparison.to_json())}")
+        say(f"wrote {path} and {write_text(folder / 'generators.json', comparison.to_json())}")
 
 
 def figure_of(comparison: GeneratorComparison) -> Any:
@@ -104,7 +102,7 @@ def verdict(comparison: GeneratorComparison) -> str:
 
 
 def _print(comparison: GeneratorComparison) -> None:
-    click.echo(verdict(comparison))
+    say(verdict(comparison))
     periods = list(comparison.variants[0].energy)
     rows = [
         (
@@ -122,6 +120,6 @@ def _print(comparison: GeneratorComparison) -> None:
     settings = comparison.settings
     title = f"{settings['generator']}: {settings['samples']} networks with random weights each, {settings['latents']} pictures a network"
     print_table(title, (*columns, "control E(3)", "high-frequency share"), rows)
-    click.echo(
+    say(
         "E: of the energy expected over networks. own E: the mean over networks of each one's own. S: signed comb of a picture."
     )

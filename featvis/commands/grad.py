@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import gradient_options, model_options
-from featvis.commands.tables import print_notes
+from featvis.commands.tables import print_notes, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from featvis.plots import GradientView
 
 
-@click.command()
+@command(
+    short_help="Gradient maps of single pictures.",
+    examples=(
+        "featvis grad resnet50 cat.png --out out/",
+        "featvis grad resnet50 *.png --method smoothgrad --compensate jitter",
+    ),
+)
 @model_options
 @gradient_options
 @click.option("--out", default="out", show_default=True, type=click.Path(), help="Folder for the pictures and arrays.")
@@ -37,7 +44,7 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
     import numpy as np
 
     from featvis.audit.record import check_gradients
-    from featvis.errors import FeatvisError, shown
+    from featvis.errors import FeatvisError
     from featvis.files import write_atomically
     from featvis.gradients.attributions import PLAIN
     from featvis.gradients.engine import GradientEngine
@@ -80,7 +87,7 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
         finished += 1
         period = engine.total_stride
         said = energy_at(views[-1].energies, period)
-        click.echo(shown(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes)))
+        say(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
     print_notes((), skipped)
     if not finished:
         raise FeatvisError(f"none of {len(paths)} pictures could be read")

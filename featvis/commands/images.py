@@ -5,12 +5,18 @@ from __future__ import annotations
 import click
 
 from featvis.commands.generator import print_pictures
+from featvis.commands.help import command
 from featvis.commands.options import check_writable
-from featvis.commands.tables import print_notes
-from featvis.errors import shown
+from featvis.commands.tables import print_notes, say
 
 
-@click.command()
+@command(
+    short_help="The checkerboard in picture files, without a network.",
+    examples=(
+        "featvis images out/*.png",
+        "featvis images dreams/ --period 32 --skip-bad --json -",
+    ),
+)
 @click.argument("pictures", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--period",
@@ -34,7 +40,7 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     result = audit_picture_files(paths, period, skip_bad)
     if json_path:
         write_document(json_path, {"schema": "featvis.images/1", **result.content()})
-    click.echo(shown(f"Fine detail of the pictures: {result.finding.sentence()}"))
+    say(f"Fine detail of the pictures: {result.finding.sentence()}")
     print_pictures({"files": result}, f"{counted(result.pictures)}, errors from {result.raw.replicates}")
-    click.echo(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
+    say(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
     print_notes(result.raw.notes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import model_options
 from featvis.commands.tables import print_table
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from featvis.commands.asked import NetworkAsked
 
 
-@click.command()
+@command(
+    short_help="What each layer does to the resolution.",
+    examples=(
+        "featvis layers resnet18",
+        "featvis layers nets.py:Net --size 64x96 --marked",
+    ),
+)
 @model_options
 @click.option("--marked", is_flag=True, help="Only layers that change the resolution, and pooling.")
 def layers(network: NetworkAsked, marked: bool) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import check_writable
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_table, say
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
     from featvis.predict.linear import LinearView
 
 
-@click.command(short_help="Upsampling layers as matrices: tied weights, singular values, harmonics.")
+@command(
+    short_help="Upsampling layers as matrices.",
+    examples=(
+        "featvis linear deconv3 nearest3",
+        "featvis linear deconv4 subpixel3 icnr3 --weights random --png linear.png",
+    ),
+)
 @click.argument("layers", nargs=-1, required=True, metavar="LAYER...")
 @click.option("--length", type=click.IntRange(1, 512), default=8, show_default=True, help="Values of the input.")
 @click.option(
@@ -33,10 +40,6 @@ def linear(layers: tuple[str, ...], length: int, weights: str, seed: int, png: s
     Each LAYER is deconv, nearest, linear, subpixel or icnr, then the kernel and, where it is not 2, the stride: deconv3,
     nearest3, deconv9s4. nearest and linear are resize-convolutions, icnr is a sub-pixel convolution whose phases start
     alike.
-
-    \b
-    featvis linear deconv3 nearest3
-    featvis linear deconv4 subpixel3 icnr3 --weights random --png linear.png
     """
     from featvis.predict.linear import linear_view
 
@@ -47,22 +50,16 @@ def linear(layers: tuple[str, ...], length: int, weights: str, seed: int, png: s
     columns += [f"{text}{harmonic}" for harmonic in harmonics for text in ("at ", "rms at ")] + ["E"]
     drawn = f"random, seed {seed}" if weights == "random" else "all 1"
     print_table(f"Upsampling {length} values, weights {drawn}", columns, [_row(view, harmonics) for view in views])
-    click.echo(
-        "size: outputs x inputs. weights: free ones. different: different combinations of them among the entries."
-    )
-    click.echo(
-        "largest, smallest: singular values. constant: one period of what an input of 1 becomes, far from the borders."
-    )
-    click.echo(
-        "at k/s: amplitude at that harmonic of the stride, in cycles per output, over the mean of that constant."
-    )
-    click.echo("rms at k/s: the same for any independent random weights. E: checkerboard energy expected with them.")
+    say("size: outputs x inputs. weights: free ones. different: different combinations of them among the entries.")
+    say("largest, smallest: singular values. constant: one period of what an input of 1 becomes, far from the borders.")
+    say("at k/s: amplitude at that harmonic of the stride, in cycles per output, over the mean of that constant.")
+    say("rms at k/s: the same for any independent random weights. E: checkerboard energy expected with them.")
     if png is not None:
         from featvis.plots import save_figure
         from featvis.plots.linear import linear_figure
 
         title = f"Upsampling layers as matrices, weights {drawn}"
-        click.echo(f"wrote {save_figure(linear_figure(views, title), png)}")
+        say(f"wrote {save_figure(linear_figure(views, title), png)}")
 
 
 def _row(view: LinearView, harmonics: list[Fraction]) -> list[str]:

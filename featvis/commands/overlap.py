@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+
+from featvis.commands import tables
+from featvis.commands.help import command
+from featvis.commands.tables import print_table, say, wrapped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +24,14 @@ LONGEST = 64
 """Numbers of the longest row that is printed whole."""
 
 
-@click.command(short_help="Overlap of a stack of (kernel, stride, padding), in closed form.")
+@command(
+    short_help="How often a stack of strided layers reads each pixel.",
+    examples=(
+        "featvis overlap 3,2,1 3,2,1",
+        "featvis overlap 3,2 --dims 1 --positions 8",
+        "featvis overlap 3,2,1 3,2,1 --html explorer.html",
+    ),
+)
 @click.argument("stages", nargs=-1, required=True, metavar="STAGE...")
 @click.option("--dims", type=click.IntRange(1, 2), default=2, show_default=True, help="1 for signals, 2 for pictures.")
 @click.option(
@@ -37,11 +49,6 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None,
     Each STAGE is kernel,stride[,padding[,dilation[,output_padding]]], from the pixels to the score; where the axes
     differ, 3x5,2x1,1x2 gives rows x columns. A generator of transposed convolutions is listed from its picture back
     to its noise.
-
-    \b
-    featvis overlap 3,2,1 3,2,1
-    featvis overlap 3,2 --dims 1 --positions 8
-    featvis overlap 3,2,1 3,2,1 --html explorer.html
     """
     from featvis.commands.options import check_writable
     from featvis.errors import FeatvisError
@@ -65,23 +72,31 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None,
 
     names = [str(row) if row == column else f"{row} by {column}" for row, column in zip(rows, columns, strict=True)]
     strides = " by ".join(dict.fromkeys(str(closed_form.total_stride(stack)) for stack in stacks))
-    click.echo(f"From the pixels to the score: {', '.join(names)}; total stride {strides}.")
+    say(f"From the pixels to the score: {', '.join(names)}; total stride {strides}.")
 
     size = " x ".join(str(len(axis)) for axis in counts)
-    click.echo(f"\nWindows that read each pixel, {positions} positions, {size} pixels:")
-    click.echo(_table(counts))
-    click.echo("\nOne period of the interior, from a pixel whose index is a multiple of it:")
-    click.echo(_table([closed_form.profile(stack) for stack in stacks]))
+    say()
+    say(f"Windows that read each pixel, {positions} positions, {size} pixels:")
+    tables.show(partial(_table, counts))
+    say()
+    say("One period of the interior, from a pixel whose index is a multiple of it:")
+    tables.show(partial(_table, [closed_form.profile(stack) for stack in stacks]))
 
-    click.echo("\nCheckerboard energy expected with random weights (0 is even):")
-    click.echo("  period   E(period)   of exactly this period" if energies else "  0, since nothing is strided")
-    for period, value in energies.items():
-        click.echo(f"{period:8d} {float(value):11.4f} {float(exact[period]):24.4f}")
+    say()
+    rows_by_period = [
+        (period, f"{float(value):.4f}", f"{float(exact[period]):.4f}") for period, value in energies.items()
+    ]
+    if rows_by_period:
+        columns_by_period = ("period", "E(period)", "of exactly this period")
+        print_table("Checkerboard energy expected with random weights (0 is even):", columns_by_period, rows_by_period)
+    else:
+        say("Checkerboard energy expected with random weights: 0, since nothing is strided")
+        say()
 
-    click.echo("\nHow to balance each stage:")
+    say("How to balance each stage:")
     for index in range(len(stages)):
         for line in _advice(stacks, index):
-            click.echo(f"  {index + 1}. {line}")
+            say(f"  {index + 1}. {line}")
 
     if png is not None:
         from featvis import plots
@@ -89,9 +104,9 @@ def overlap(stages: tuple[str, ...], dims: int, positions: str, png: str | None,
         picture = closed_form.counts_2d(rows, columns, (down, across)) if dims == 2 else None
         values = {period: float(value) for period, value in energies.items()}
         figure = plots.overlap_figure(counts[0], picture, values, f"Overlap of {', '.join(names)}")
-        click.echo(f"\nwrote {plots.save_figure(figure, png)}")
+        say(f"wrote {plots.save_figure(figure, png)}")
     if html is not None:
-        click.echo(f"\nwrote {write_text(html, page)}")
+        say(f"wrote {write_text(html, page)}")
 
 
 def _explorer(rows: Stack, columns: Stack, dims: int) -> str:
@@ -100,15 +115,19 @@ def _explorer(rows: Stack, columns: Stack, dims: int) -> str:
     return explorer_html(rows, columns, dims)
 
 
-def _table(axes: list[np.ndarray]) -> str:
+def _table(axes: list[np.ndarray], width: int | None) -> list[str]:
     """One row of numbers, the grid of their products in 2-D, or both axes where the grid is too large to read."""
     if len(axes) == 1:
-        return f"  {_row(axes[0])}"
+        return wrapped(_row(axes[0]), width, "  ")
     down, across = ([int(count) for count in axis] for axis in axes)
-    width = len(str(max(down) * max(across))) + 1
-    if len(down) > TALLEST or len(across) * width + 1 > WIDEST:
-        return f"  rows     {_row(axes[0])}\n  columns  {_row(axes[1])}\n  (a pixel's count is the product of the two)"
-    return "\n".join(" " + "".join(f"{row * column:{width}d}" for column in across) for row in down)
+    broad = len(str(max(down) * max(across))) + 1
+    if len(down) > TALLEST or len(across) * broad + 1 > min(WIDEST, width or WIDEST):
+        return [
+            *wrapped(_row(axes[0]), width, "  rows     ", " " * 11),
+            *wrapped(_row(axes[1]), width, "  columns  ", " " * 11),
+            "  (a pixel's count is the product of the two)",
+        ]
+    return [" " + "".join(f"{row * column:{broad}d}" for column in across) for row in down]
 
 
 def _row(values: np.ndarray) -> str:

@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import check_writable, model_options
-from featvis.commands.tables import print_notes, print_table
-from featvis.errors import shown
+from featvis.commands.tables import print_notes, print_table, say
 
 if TYPE_CHECKING:
     from featvis.commands.asked import NetworkAsked
     from featvis.predict.prediction import Prediction
 
 
-@click.command()
+@command(
+    short_help="What to expect of an architecture, without a picture.",
+    examples=(
+        "featvis predict resnet50 --weights none",
+        "featvis predict nets.py:Net --size 64 --layer layer3 --html page.html",
+    ),
+)
 @model_options
 @click.option("--html", "html_path", type=click.Path(), help="Write a page with verdict, profiles and layers here.")
 @click.option("--layer", help="Predict for this layer's output instead of the network's.")
@@ -46,7 +52,7 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
         settings = {**model.settings(), "layer": layer, "assumed identity": list(assume_identity)}
         write_prediction(html_path, uniform, learned, settings, command_line(click.get_current_context()))
     said = statement({"for the architecture alone": uniform, f"with its {model.weights} weights": learned})
-    click.echo(shown(f"{model.spec}: {said}"))
+    say(f"{model.spec}: {said}")
     rows = [
         (
             str(period),

@@ -7,11 +7,19 @@ from typing import Any
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import check_writable
-from featvis.errors import FeatvisError, shown
+from featvis.commands.tables import say
+from featvis.errors import FeatvisError
 
 
-@click.command()
+@command(
+    short_help="A page of what was measured before.",
+    examples=(
+        "featvis report audit.json --out page.html",
+        "featvis report audit.json comparison.json",
+    ),
+)
 @click.argument("saved", nargs=-1, required=True, metavar="JSON...", type=click.Path())
 @click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False), help="The page.")
 def report(saved: tuple[str, ...], out: str) -> None:
@@ -34,7 +42,7 @@ def report(saved: tuple[str, ...], out: str) -> None:
             )
         found[kind] = result
     written = write_report(out, **found)
-    click.echo(f"wrote {shown(written)}")
+    say(f"wrote {written}")
 
 
 def _parsed(text: str) -> tuple[str, Any]:

@@ -1,83 +1,93 @@
-"""What commands print: tables that know the terminal's width, and text that any terminal can show."""
+"""What commands print: sentences and tables that know the width that there is."""
 
 from __future__ import annotations
 
-import codecs
-import io
-import shutil
+import os
+import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 
-from featvis.errors import shown
+from featvis.commands.terminal import as_shown, room
 
 GAP = "   "
 """Between two columns."""
 
-PLAINER = {
-    "±": "+-", "×": "x", "·": "*", "−": "-", "–": "-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "√": "sqrt", "─": "-",
-    "“": '"', "”": '"', "’": "'", "½": "1/2", "¼": "1/4",
-}  # fmt: skip
-"""What stands for a character that the terminal's encoding lacks; anything else becomes a question mark."""
+
+def show(part: Callable[[int | None], Sequence[str]], bold: bool = False) -> None:
+    """Print lines; all that a command prints goes through here. part: gives them for a width, or for none."""
+    bold = bold and not os.environ.get("NO_COLOR")
+    for line in part(room()):
+        # To the stream by name: where its encoding is ASCII, click would write UTF-8.
+        click.echo(click.style(line, bold=True) if bold and line else line, file=sys.stdout)
 
 
-class _Forgiving(io.FileIO):
-    """The standard output, where nobody may read on: files are still written and limits judged."""
-
-    def write(self, content: Any) -> int:
-        try:
-            return super().write(content) or 0
-        except BrokenPipeError:
-            return len(content)
+def say(text: object = "", bold: bool = False) -> None:
+    """A sentence in lines that fit, broken between words only; what follows the first line is set in."""
+    said = as_shown(text)
+    show(lambda width: wrapped(said, width), bold)
 
 
-def show_everywhere() -> None:
-    """Let standard output and error take every text, whatever their encoding."""
-    codecs.register_error("featvis", _plainer)
-    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.flush()
-        raw = _Forgiving(sys.stdout.fileno(), "wb", closefd=False)
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding=sys.stdout.encoding, line_buffering=sys.stdout.line_buffering
-        )
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="featvis")
+def say_pairs(pairs: Mapping[str, object], indent: str = "") -> None:
+    """A line for each label and what is said of it, below one another."""
+    broad = max(map(_size, pairs), default=0) + 2
+    lines = [(f"{indent}{label}{' ' * (broad - _size(label))}", as_shown(text)) for label, text in pairs.items()]
+    show(lambda width: [line for label, text in lines for line in wrapped(text, width, label, " " * _size(label))])
 
 
-def _plainer(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start : error.end]
-    return "".join(PLAINER.get(letter, "?") for letter in text), error.end
+def say_command(words: Sequence[str]) -> None:
+    """A command line that can be copied as it stands, however many lines it takes."""
+
+    def broken(width: int | None) -> list[str]:
+        lines = wrapped(" ".join(map(as_shown, words)), width and width - len(" \\"), "  ", "    ")
+        return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+
+    show(broken)
+
+
+def wrapped(text: str, width: int | None, first: str = "", later: str | None = None) -> list[str]:
+    """Text in lines between words; numbers stay with their errors, and a text's own indent is kept."""
+    if width is None:
+        return [first + text]
+    body = text.lstrip()
+    first += text[: len(text) - len(body)]
+    later = f"{first}  " if later is None else later
+    together = re.sub(r" (±|\+-|=) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", body)
+    lines = textwrap.wrap(
+        together, width, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] or [""]
 
 
 def print_notes(notes: Iterable[str], skipped: Sequence[str] = ()) -> None:
     """A line for each note, once, after one for the pictures that could not be read."""
     if skipped:
-        click.echo(f"skipped {len(skipped)} pictures that could not be read; the first: {shown(skipped[0])}")
+        say(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")
     for note in dict.fromkeys(notes):
-        click.echo(f"note: {shown(note)}")
+        say(f"note: {note}")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], least: Sequence[str] = ()
+) -> None:
     """A table on standard output; the first column to the left, the others to the right; None is written as "-".
 
-    In a file or a pipe every column stands whole. In a terminal heads are broken between words, a table that is still too wide is
-    turned on its side, and one that does not fit so either loses its widest columns and says which. Cells and names are never broken.
+    Where there is no limit every column stands whole. Within a width heads are broken between words, a table that is still too wide is
+    turned on its side, and one that does not fit so either loses columns and says which: those of `least`, its first one first, and then
+    the widest. Cells and names are never broken.
     """
-    heads = [shown(column) for column in columns]
-    cells = [[shown("-" if cell is None else cell) for cell in row] for row in rows]
-    click.secho(shown(title), bold=True)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in table_lines(heads, cells, width):
-        click.echo(line)
+    heads = [as_shown(column) for column in columns]
+    cells = [[as_shown("-" if cell is None else cell) for cell in row] for row in rows]
+    say(title, bold=True)
+    show(lambda width: table_lines(heads, cells, width, least))
 
 
-def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """The lines of a table that has `width` characters, or as many as it needs where that is None."""
+def table_lines(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, least: Sequence[str] = ()
+) -> list[str]:
+    """The lines of a table that has `width` characters, or as many as it needs where that is None; least: see `print_table`."""
     whole = _lines([[head] for head in heads], rows)
     if width is None or _longest(whole) <= width:
         return whole
@@ -88,21 +98,25 @@ def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int 
     sideways = _lines([[head] for head in turned[0]], turned[1:])
     if _longest(sideways) <= width:
         return sideways
-    return _cut(heads, rows, width)
+    return _cut(heads, rows, width, least)
 
 
-def _cut(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The table without its widest columns, as many of them as must go, and a line that names these; the first column stays."""
+def _cut(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int, least: Sequence[str]) -> list[str]:
+    """The table without as many columns as must go, and a line that names these; the first column stays."""
     columns = _columns(heads, rows)
     broken = [_broken(head, column) for head, column in zip(heads, columns, strict=True)]
     sizes = [max(map(_size, [*head, *column])) for head, column in zip(broken, columns, strict=True)]
     kept = list(range(len(heads)))
-    while len(kept) > 1 and sum(sizes[place] + len(GAP) for place in kept) > width - 1:
-        kept.remove(max(kept[1:], key=lambda place: (sizes[place], place)))
+    goes = [heads.index(head) for head in least if head in heads]
+    goes += sorted({*kept[1:]} - {*goes}, key=lambda place: (sizes[place], place), reverse=True)
+    for place in goes:
+        if sum(sizes[place] + len(GAP) for place in kept) <= width:
+            break
+        kept.remove(place)
     lines = _lines([broken[place] for place in kept], [[row[place] for place in kept] for row in rows])
     left_out = ", ".join(head for place, head in enumerate(heads) if place not in kept)
-    said = f"{width} characters have no room for {left_out}; a wider window shows all, and so does | cat"
-    return [*lines[:-1], *textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="  "), lines[-1]]
+    said = f"  {width} characters have no room for {left_out}; --wide shows all"
+    return [*lines[:-1], *wrapped(said, width, later="  "), lines[-1]]
 
 
 def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[str]]:

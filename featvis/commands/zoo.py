@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featvis.commands.help import command
 from featvis.commands.options import check_writable
-from featvis.commands.tables import print_table
+from featvis.commands.tables import print_table, say, say_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,17 +37,17 @@ WORDS = {
 """What each figure is called."""
 
 
-@click.command(short_help="The networks that ship with featvis.")
+@command(
+    short_help="The networks that ship with featvis.",
+    examples=(
+        "featvis zoo",
+        "featvis zoo twin-k3s2",
+    ),
+)
 @click.argument("name", required=False)
 @click.option("--json", "json_path", type=click.Path(), help="Write what is known of them here.")
 def zoo(name: str | None, json_path: str | None) -> None:
-    """List the networks that ship with featvis, or all that is known of NAME. Each is a MODEL by its name after `zoo:`.
-
-    \b
-    featvis zoo
-    featvis zoo twin-k3s2
-    featvis audit zoo:twin-k3s2 photos/
-    """
+    """List the networks that ship with featvis, or all that is known of NAME. Each is a MODEL by its name after `zoo:`."""
     from featvis.files import write_document
     from featvis.models.zoo import ZOO, card_named
 
@@ -75,13 +76,11 @@ def _print_all(cards: Sequence[Card]) -> None:
         columns = ("network", "its layers", "parameters", quality, "predicted E(P)", "measured E(P)", "S(P)", "kB")
         if rows:
             print_table(f"{kind}s", columns, rows)
-    click.echo(
-        "accuracy: at test pictures. separation: how often a real picture gets a higher logit than a generated one."
-    )
-    click.echo("distance: the Frechet distance of generated pictures from real ones, in features of cifar-k3s2.")
-    click.echo("predicted: from the network's own weights; of a generator, from the overlap of its layers alone.")
-    click.echo("measured, S: in the gradient at test pictures; of a generator, in the pictures that it makes.")
-    click.echo("P, the longest period measured: 8 pixels in classifiers, 4 in the others.")
+    say("accuracy: at test pictures. separation: how often a real picture gets a higher logit than a generated one.")
+    say("distance: the Frechet distance of generated pictures from real ones, in features of cifar-k3s2.")
+    say("predicted: from the network's own weights; of a generator, from the overlap of its layers alone.")
+    say("measured, S: in the gradient at test pictures; of a generator, in the pictures that it makes.")
+    say("P, the longest period measured: 8 pixels in classifiers, 4 in the others.")
 
 
 def _print_one(card: Card) -> None:
@@ -96,10 +95,8 @@ def _print_one(card: Card) -> None:
         "weights": f"{card.weights.stat().st_size / 1000:.0f} kB, float16",
         **{said: _said(card.figures[key]) for key, said in WORDS.items() if key in card.figures},
     }
-    width = max(map(len, lines))
-    click.echo(f"zoo:{card.name}")
-    for label, text in lines.items():
-        click.echo(f"  {label:{width}}  {text}")
+    say(f"zoo:{card.name}")
+    say_pairs(lines, "  ")
 
 
 def _listed(values: Sequence[float]) -> str:

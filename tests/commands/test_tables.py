@@ -53,7 +53,8 @@ def test_a_wide_table_is_turned_on_its_side():
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_every_encoding_takes_every_text(encoding):
     code = (
-        "import click; from featvis.commands.tables import print_table, show_everywhere; show_everywhere(); "
+        "from featvis.commands.tables import print_table; from featvis.commands.terminal import show_everywhere; "
+        "show_everywhere(); "
         "print_table('a ± b × c √ 中', ('one',), [('→ ½',)])"
     )
     run = subprocess.run(
