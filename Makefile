@@ -119,6 +119,12 @@ backward-fixes: $(INSTALLED)
 period-culprits: $(INSTALLED)
 	$(BIN)/python experiments/period_culprits.py $(DATA)
 
+# What the parameterisation maco keeps, from photographs that packages bring along.
+spectrum: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/photographs \
+		scikit-image==0.26.0 scikit-learn==1.9.1 matplotlib==3.11.2
+	$(BIN)/python experiments/natural_spectrum.py $(addprefix build/photographs/,skimage sklearn matplotlib)
+
 dream-jitter: $(INSTALLED)
 	$(BIN)/python experiments/dream_jitter.py $(DATA)/images/imagenet --weights $(DATA)/weights/mobilenet_v2_imagenet.pth
 

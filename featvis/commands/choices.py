@@ -23,7 +23,7 @@ FIXES = (
     "backward-even",
 )
 
-PARAMETERISATIONS = ("plain", "pixel", "fourier", "cppn")
+PARAMETERISATIONS = ("plain", "pixel", "fourier", "cppn", "maco")
 
 ASCENTS = ("mean-absolute", "standard-deviation", "adam")
 

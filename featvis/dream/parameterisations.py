@@ -1,14 +1,17 @@
-"""What is optimised: the pixels themselves, or Lucent's pixels, Fourier coefficients and pattern-producing networks.
+"""What is optimised: the pixels themselves, Lucent's pixels, Fourier coefficients and pattern-producing networks, or phases alone.
 
 A parameterisation is, as in Lucent, a list of tensors and a function that makes pictures (B, C, H, W) in [0, 1] of them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +24,9 @@ DARKEST = 1 / 512
 NOISE = 0.05
 """Standard deviation of the grey noise that plain pixels start from."""
 
+
+SPECTRUM = Path(__file__).with_name("spectrum.json")
+"""How strong each frequency is in photographs, from which pictures, and the command that measured it."""
 
 Shape = tuple[int, int, int]
 """Channels, height and width."""
@@ -81,11 +87,54 @@ def cppn(shape: Shape, start: Tensor | None, device: torch.device) -> Parameteri
     return adopted(lucent_cppn(height, num_output_channels=channels))
 
 
+def maco(shape: Shape, start: Tensor | None, device: torch.device) -> Parameterisation:
+    """The phases of Fourier coefficients whose magnitudes are fixed: a sigmoid over decorrelated colours over an inverse transform.
+
+    The magnitudes are those of photographs, or the start's own; the values are by how much phases have turned. Fel et al. 2023, "Unlocking
+    Feature Visualization for Deeper Networks with MAgnitude Constrained Optimization".
+    """
+    height, width = shape[1:]
+    if start is None:
+        noise = torch.fft.rfft2(torch.randn(shape))
+        spectrum = photographic(shape) * noise / noise.abs().clamp_min(1e-12)
+    else:
+        spectrum = torch.fft.rfft2(_logits(start), norm="ortho").to(torch.complex64)
+    spectrum = spectrum.to(device)
+    turned = torch.zeros(shape, device=device, requires_grad=True)
+
+    def picture() -> Tensor:
+        # A real picture turns opposite frequencies by opposite angles.
+        angles = turned - turned.flip(1, 2).roll((1, 1), (1, 2))
+        coefficients = spectrum * torch.exp(1j * angles[..., : spectrum.shape[2]])
+        return _from_logits(torch.fft.irfft2(coefficients, s=(height, width), norm="ortho")).unsqueeze(0)
+
+    return Parameterisation([turned], picture)
+
+
+def photographic(shape: Shape) -> Tensor:
+    """Magnitudes of photographs' Fourier coefficients, (C, H, W // 2 + 1), of what a sigmoid is taken of; 0 for the mean.
+
+    They are the root mean squares that SPECTRUM holds, the same in all directions, read between its frequencies along straight lines in
+    logarithms; of brightness where there are no three colours.
+    """
+    content = json.loads(SPECTRUM.read_text(encoding="utf-8"))
+    known, magnitudes = (np.log(np.asarray(content[name])) for name in ("frequencies", "magnitudes"))
+    channels, height, width = shape
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+    wanted = np.hypot(rows, columns)
+    wanted[0, 0] = 1.0
+    curves = magnitudes if channels == len(magnitudes) else magnitudes[[0] * channels]
+    found = np.stack([np.exp(np.interp(np.log(wanted), known, curve)) for curve in curves])
+    found[:, 0, 0] = 0
+    return torch.from_numpy(found).float()
+
+
 PARAMETERISATIONS: dict[str, Callable[[Shape, Tensor | None, torch.device], Parameterisation]] = {
     "plain": plain,
     "pixel": pixel,
     "fourier": fourier,
     "cppn": cppn,
+    "maco": maco,
 }
 """By name: (C, H, W) and a picture (C, H, W) in [0, 1] to start from, or None for noise, and a device to a Parameterisation."""
 
@@ -121,13 +170,27 @@ def _lucent(shape: tuple[int, int, int], fft: bool) -> Parameterisation:
 
 def _logits(picture: Tensor) -> Tensor:
     """What Lucent's sigmoid and decorrelation make this picture of, (C, H, W) in float64."""
-    logits = picture.detach().cpu().double().clamp(DARKEST, 1 - DARKEST).logit()
-    if len(picture) != 3:
-        return logits
+    return decorrelated(picture.detach().cpu().double().clamp(DARKEST, 1 - DARKEST).logit())
+
+
+def decorrelated(values: Tensor) -> Tensor:
+    """(C, H, W), the three colours unmixed as in Lucent; as they are where there are not three."""
+    if len(values) != 3:
+        return values
     from lucent.optvis.param.color import color_correlation_normalized
 
-    mixing = torch.from_numpy(color_correlation_normalized).double()
-    return torch.linalg.solve(mixing, logits.flatten(1)).view_as(logits)
+    mixing = torch.from_numpy(color_correlation_normalized).to(values)
+    return torch.linalg.solve(mixing, values.flatten(1)).view_as(values)
+
+
+def _from_logits(logits: Tensor) -> Tensor:
+    """The picture of which `_logits` makes these, (C, H, W)."""
+    if len(logits) == 3:
+        from lucent.optvis.param.color import color_correlation_normalized
+
+        mixing = torch.from_numpy(color_correlation_normalized).to(logits)
+        logits = (mixing @ logits.flatten(1)).view_as(logits)
+    return logits.sigmoid()
 
 
 def _set(values: Tensor, start: Tensor) -> None:

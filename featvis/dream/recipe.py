@@ -69,6 +69,11 @@ class Recipe:
             compensation=self.treatment,
         )
         recipe._check()
+        if recipe.param == "maco" and recipe.octaves > 1 and not from_photograph:
+            raise FeatvisError(
+                "maco keeps the strength of every frequency, of which a smaller octave lacks the highest; give one octave, a photograph, "
+                "or plain, pixel or fourier"
+            )
         return recipe
 
     @property

@@ -395,6 +395,12 @@ def test_octaves_of_a_pattern_producing_network_show_before_the_first(model):
         dream(model, "3:1", param="cppn", octaves=2, progress=lambda *what: pytest.fail("a step was taken"))
 
 
+def test_octaves_from_noise_have_no_fixed_magnitudes(model, photograph):
+    with pytest.raises(FeatvisError, match="maco keeps the strength of every frequency, of which a smaller octave"):
+        dream(model, "3:1", param="maco", octaves=2, progress=lambda *what: pytest.fail("a step was taken"))
+    assert dream(model, "3:1", photograph, param="maco", octaves=2, steps=1).picture.shape == photograph.shape
+
+
 def test_starts_that_do_not_fit(model):
     for start, said in (
         (torch.rand(1, 40, 40), r"shape \(1, 40, 40\); expected floats in \[0, 1\], \(3, H, W\)"),

@@ -1,19 +1,23 @@
-"""Parameterisations: Lucent's as they are, from noise and from a given picture."""
+"""Parameterisations: Lucent's as they are, from noise and from a given picture, and phases alone."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
 from featvis.compat import import_torchvision
-from featvis.dream.parameterisations import PARAMETERISATIONS, natural_noise
+from featvis.dream.parameterisations import PARAMETERISATIONS, SPECTRUM, natural_noise
 from featvis.errors import FeatvisError
 
 import_torchvision()
 from lucent.optvis import param  # noqa: E402, imports torchvision
+from lucent.optvis.param.color import color_correlation_normalized  # noqa: E402, imports torchvision
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["plain", "pixel", "fourier"])
+@pytest.mark.parametrize("name", ["plain", "pixel", "fourier", "maco"])
 @pytest.mark.parametrize("shape", [(3, 12, 16), (3, 13, 17), (1, 12, 15), (4, 9, 12)])
 def test_they_start_from_a_picture(name, shape):
     torch.manual_seed(0)
@@ -54,6 +58,68 @@ def test_pattern_producing_networks_make_squares_from_nothing():
         PARAMETERISATIONS["cppn"]((3, 8, 9), None, CPU)
     with pytest.raises(FeatvisError, match="cannot start from a picture"):
         PARAMETERISATIONS["cppn"]((3, 8, 8), torch.rand(3, 8, 8), CPU)
+
+
+def magnitudes(picture):
+    """Of the Fourier coefficients before colours are mixed and the sigmoid is taken, by numpy in float64."""
+    logits = np.log(picture) - np.log1p(-picture)
+    if len(picture) == 3:
+        logits = np.tensordot(np.linalg.inv(color_correlation_normalized.astype(np.float64)), logits, 1)
+    return np.abs(np.fft.fft2(logits, norm="ortho"))
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 16), (3, 13, 17), (1, 9, 8)])
+@pytest.mark.parametrize("from_picture", [False, True])
+def test_only_phases_are_optimised(shape, from_picture):
+    torch.manual_seed(0)
+    start = torch.rand(shape) * 0.6 + 0.2 if from_picture else None
+    made = PARAMETERISATIONS["maco"](shape, start, CPU)
+    before = made.picture().detach()[0].double().numpy()
+    optimiser = torch.optim.Adam(made.values, 0.05)
+    target = torch.rand(1, *shape)
+    for _ in range(20):
+        optimiser.zero_grad()
+        (made.picture() - target).square().sum().backward()
+        optimiser.step()
+    after = made.picture().detach()[0].double().numpy()
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(magnitudes(after), magnitudes(before), atol=2e-4 * magnitudes(before).max())
+
+
+def test_the_gradient_by_phase_is_that_of_differences():
+    torch.manual_seed(0)
+    made = PARAMETERISATIONS["maco"]((3, 6, 7), None, CPU)
+    (values,) = made.values
+    target = torch.rand(1, 3, 6, 7)
+
+    def loss():
+        return (made.picture() - target).double().square().sum()
+
+    loss().backward()
+    for place in ((0, 1, 2), (1, 3, 6), (2, 0, 1)):
+        with torch.no_grad():
+            ends = []
+            for step in (0.01, -0.01):
+                values[place] += step
+                ends.append(float(loss()))
+                values[place] -= step
+        assert float(values.grad[place]) == pytest.approx((ends[0] - ends[1]) / 0.02, rel=1e-2, abs=1e-4)
+
+
+def test_noise_is_as_strong_at_each_frequency_as_photographs():
+    content = json.loads(SPECTRUM.read_text(encoding="utf-8"))
+    assert content["command"].startswith("python experiments/natural_spectrum.py")
+    assert all(licence.startswith(("public domain", "CC")) for licence in content["pictures"].values())
+    assert SPECTRUM.stat().st_size < 4096
+    torch.manual_seed(0)
+    found = magnitudes(PARAMETERISATIONS["maco"]((3, 40, 56), None, CPU).picture().detach()[0].double().numpy())
+    # Exactly at frequencies of the table, and between two of them; in both directions alike.
+    known, curves = np.log(content["frequencies"]), np.log(content["magnitudes"])
+    for row, column in ((0, 8), (5, 0), (5, 8), (35, 8), (5, 48)):
+        frequency = np.hypot(min(row, 40 - row) / 40, min(column, 56 - column) / 56)
+        expected = [np.exp(np.interp(np.log(frequency), known, curve)) for curve in curves]
+        np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-2)
+    assert found[:, 0, 0].max() < 1e-3
 
 
 def test_natural_noise_falls_with_frequency():
