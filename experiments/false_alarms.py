@@ -3,9 +3,9 @@
     python experiments/false_alarms.py set14/ imagenet/ face_generator.pt
 
 Run in the checkout. Sets of pictures are drawn anew each time and judged as `featvis discriminator`, `generator` and `images` do;
-the nominal rate is 0.01 for each period. Faces are generated, each enlarged by its own factor from 1.25 to 1.75, so that they stay aligned
+the nominal rate is 0.005 for each period. Faces are generated, each enlarged by its own factor from 1.25 to 1.75, so that they stay aligned
 and any comb does not. A last source is the gradient of random discriminators without a stride, at faces. Then how strong a comb must be to
-be found in 128 faces. Writes experiments/results/false_alarms.csv.
+be found in 128 faces, and grids of a single harmonic in noise. Writes experiments/results/false_alarms.csv.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main() -> None:
         [prepare(load_picture(path), None, None, "bilinear").double().mean(0, keepdim=True) for path in paths]
         for paths in (find_pictures((arguments.lossless,)), find_pictures((arguments.photographs,)))
     )
-    generator = load_model("tests/faces.py:FaceGenerator", arguments.face_generator, device="cpu").module
+    generator = load_model("tests/helpers/faces.py:FaceGenerator", arguments.face_generator, device="cpu").module
     faces = samples_of(generator, 2048, "uniform").double()
     blob = torch.exp(-((torch.arange(32.0) - 14) ** 2) / 30)
     content = 0.05 + blob[:, None] * blob
@@ -120,7 +120,7 @@ def main() -> None:
         "lossless, a single crop of 64 x 64": (one_crop(lossless, 64), 8, 600),
         "photographs, a crop of 64 x 64 each": (crops(photographs, 64, 1), 8, 300),
         "128 faces, each enlarged by its own factor": (enlarged(faces), 16, 200),
-        "gradients without a stride at 64 faces": (gradients(faces), 16, 200),
+        "gradients without a stride at 64 faces": (gradients(faces), 16, 1000),
     }
     rows: list[dict[str, str]] = []
     for name, (make, total_stride, count) in sources.items():
@@ -138,6 +138,16 @@ def main() -> None:
             found = sum(verdict.chances[period] <= LEVEL for verdict in verdicts)
             rows.append(row_of(COLUMNS, "128 faces with a comb", strength, period, 20, f"{found / 20:.4f}"))
             print(*rows[-1].values(), sep=", ", flush=True)
+    rows_of, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    for name, places in {"board": (rows_of + columns) % 2, "every other row": rows_of % 2}.items():
+        for strength in (0.01, 0.02, 0.05, 0.5):
+            signs = 1 + strength * (2 * places - 1)
+            noise = [torch.randn(32, 1, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in range(100)]
+            verdicts = [judged(values * signs, 8) for values in noise]
+            for period in (2, 4, 8):
+                found = sum(verdict.chances[period] <= LEVEL for verdict in verdicts)
+                rows.append(row_of(COLUMNS, f"32 of noise times a {name}", strength, period, 100, f"{found / 100:.4f}"))
+                print(*rows[-1].values(), sep=", ", flush=True)
     write_rows(TABLE, COLUMNS, rows)
 
 

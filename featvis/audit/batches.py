@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -197,15 +198,21 @@ def reading_ahead(asked: int) -> tuple[int, list[str]]:
 def workers_watched(told: str) -> Iterator[None]:
     """Raises FeatvisError where a process that reads ahead has died. told: how to go on."""
     try:
-        yield
-    except (RuntimeError, EOFError, OSError) as error:
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            if not any(
+                frame.filename == resource_sharer.__file__ for frame in traceback.extract_tb(error.__traceback__)
+            ):
+                raise
+            # Nobody is at the other end of a pipe. A moment later the system says that it died, and torch raises that wherever we are.
+            time.sleep(1)
+            raise RuntimeError("DataLoader worker exited while it handed over a batch") from None
+    except RuntimeError as error:
         # torch says so at any moment, not only where a batch is asked for.
-        if "DataLoader worker" in str(error):
-            first = str(error).strip().splitlines()[0].rstrip(". ")
-        elif any(frame.filename == resource_sharer.__file__ for frame in traceback.extract_tb(error.__traceback__)):
-            first = "DataLoader worker exited while it handed over a batch"
-        else:
+        if "DataLoader worker" not in str(error):
             raise
+        first = str(error).strip().splitlines()[0].rstrip(". ")
         raise FeatvisError(f"a process that reads ahead has died ({first}); give fewer --workers; {told}") from None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from featvis.measure.estimates import Estimate, words
+from featvis.measure.standing_out import chance_in_words
 
 CLEAR = 3.0
 """Standard errors by which an energy must be above 0 before a sentence calls it a checkerboard."""
@@ -220,7 +221,7 @@ class Finding:
 
     def _clause_of_chances(self, chances: Mapping[int, float]) -> str:
         if self.parts:
-            parts = [f"{part} of exactly period {p} (chance {chances[p]:.4f})" for p, part in self.parts.items()]
+            parts = [f"{part} of exactly period {p} ({chance_in_words(chances[p])})" for p, part in self.parts.items()]
             high = "" if self.height is None else f", {grey_levels(self.height)} high"
             return f"Period-{self.period} checkerboard: {', '.join(parts)}{high}"
         if self.height is not None and self.height < LEAST_HEIGHT:
@@ -228,7 +229,9 @@ class Finding:
         if not chances:
             return f"Nothing can be told: {self.headline()}"
         least = min(chances.values())
-        return f"No checkerboard stands out: {self.headline()}, as frequencies beside it hold (chance {least:.4f})"
+        return (
+            f"No checkerboard stands out: {self.headline()}, as frequencies beside it hold ({chance_in_words(least)})"
+        )
 
     def blame(self) -> str:
         """The layers that make most of it, as the end of a sentence; empty where there is none or they were not asked for."""

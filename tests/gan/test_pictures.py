@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from helpers.pairs import pictures
 
 from featvis.errors import FeatvisError
-from featvis.gan import Surroundings, Verdict, high_pass, measure_pictures, radial_power
+from featvis.gan import Surroundings, Verdict, chances, high_pass, measure_pictures, radial_power
 from featvis.gan.pictures import PictureMeter
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import Finding
@@ -62,11 +62,13 @@ def test_flat_pictures_are_left_out():
         measure_pictures(torch.full((4, 3, 16, 16), math.nan))
 
 
-BLOB = torch.exp(-((torch.arange(32.0, dtype=torch.float64) - 14) ** 2) / 30)
+def content(width):
+    """Content around the same place of every picture, of this standard deviation in pixels."""
+    line = torch.exp(-((torch.arange(32.0, dtype=torch.float64) - 14) ** 2) / (2 * width**2))
+    return 0.05 + line[:, None] * line
 
 
-BLOB = 0.05 + BLOB[:, None] * BLOB
-"""Content in the middle of every picture."""
+BLOB = content(3.9)
 
 
 NOISE = torch.randn(64, 1, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -95,10 +97,32 @@ def test_a_planted_comb_stands_out(longest, period):
     assert verdict_on(NOISE, longest).standing_out == ()
 
 
-@pytest.mark.parametrize("longest", [2, 4, 16])
-def test_a_planted_comb_stands_out_in_content_in_the_same_place(longest):
-    """Content 6 pixels wide, which holds three periods of 2; of longer ones it holds too few to tell."""
-    assert 2 in verdict_on(NOISE * BLOB * comb(2, 2.0), longest).standing_out
+@pytest.mark.parametrize(("longest", "width"), [(2, 3.9), (4, 3.9), (8, 5), (16, 5)])
+def test_a_planted_comb_stands_out_in_content_in_the_same_place(longest, width):
+    """Narrower content widens the lines of a comb until they fill what is beside them; the longer a window, the sooner."""
+    assert 2 in verdict_on(NOISE * content(width) * comb(2, 2.0), longest).standing_out
+    assert verdict_on(NOISE * content(width), longest).standing_out == ()
+
+
+@pytest.mark.parametrize("pattern", ["board", "rows", "columns", "pairs of rows"])
+def test_a_single_harmonic_stands_out(pattern):
+    """32 pictures of white noise times 1.5 and .5: in all of 10 sets, at its own period, and no other in more than one of them."""
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    places = {"board": (rows + columns) % 2, "rows": rows % 2, "columns": columns % 2, "pairs of rows": rows // 2 % 2}
+    period, others = (4, {2, 8}) if pattern == "pairs of rows" else (2, {4, 8})
+    found = []
+    for seed in range(10):
+        noise = torch.randn(32, 1, 64, 64, generator=torch.Generator().manual_seed(seed))
+        found += verdict_on(noise * (0.5 + places[pattern]), 8).standing_out
+    assert found.count(period) == 10
+    assert sum(found.count(other) for other in others) <= 1
+
+
+def test_energy_that_is_exactly_even_or_exactly_a_grid():
+    even, rows = torch.ones(16, 16), torch.tensor([[1.0], [3.0]]).repeat(8, 16)
+    assert chances(even) == {2: 1.0, 4: 1.0}
+    assert chances(rows)[2] < 1e-9
+    assert chances(rows)[4] == 1.0
 
 
 def test_a_comb_that_is_no_divisor_does_not_stand_out():
