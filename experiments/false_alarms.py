@@ -139,14 +139,14 @@ def main() -> None:
             rows.append(row_of(COLUMNS, "128 faces with a comb", strength, period, 20, f"{found / 20:.4f}"))
             print(*rows[-1].values(), sep=", ", flush=True)
     rows_of, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
-    for name, places in {"board": (rows_of + columns) % 2, "every other row": rows_of % 2}.items():
+    for name, places in {"a board": (rows_of + columns) % 2, "every other row": rows_of % 2}.items():
         for strength in (0.01, 0.02, 0.05, 0.5):
             signs = 1 + strength * (2 * places - 1)
             noise = [torch.randn(32, 1, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in range(100)]
             verdicts = [judged(values * signs, 8) for values in noise]
             for period in (2, 4, 8):
                 found = sum(verdict.chances[period] <= LEVEL for verdict in verdicts)
-                rows.append(row_of(COLUMNS, f"32 of noise times a {name}", strength, period, 100, f"{found / 100:.4f}"))
+                rows.append(row_of(COLUMNS, f"32 of noise times {name}", strength, period, 100, f"{found / 100:.4f}"))
                 print(*rows[-1].values(), sep=", ", flush=True)
     write_rows(TABLE, COLUMNS, rows)
 
