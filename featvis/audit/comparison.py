@@ -10,8 +10,9 @@ from featvis.audit.reading import check_settings, read_record
 from featvis.audit.record import LONGEST_PERIOD, Audit
 from featvis.errors import FeatvisError
 from featvis.files import document_text, plain, read_document
-from featvis.measure.change import Change, remedy
-from featvis.measure.estimates import Estimate, clearest
+from featvis.measure.change import Change, least, remedy
+from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding
 
 SCHEMA = "featvis.compare/1"
 
@@ -68,15 +69,34 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def clearest_period(self) -> int | None:
-        """The period at which the first variant's energy stands out most from its error; None where there is no stride."""
-        return clearest(self.rows[0].audit.energy)
+    def finding(self) -> Finding:
+        """The first variant's checkerboard, the variant that leaves least of it, and what to do next."""
+        first = self.rows[0]
+        found = first.audit.finding
+        subject = first.name if len(self.rows) > 1 else ""
+        return replace(found, subject=subject, remedy=self.remedy(), step=self._step(found))
+
+    def _step(self, finding: Finding) -> str:
+        """A command that leads on; `...` stands for what this one was given. Empty where there is nothing to do."""
+        best = least(self.changes)
+        if finding.period is None:
+            return ""
+        if best is None:
+            known = {row.audit.settings.get("compensation") for row in self.rows}
+            return "" if "jitter" in known else "featvis compare ... --compensate jitter"
+        row = next(row for row in self.rows if row.name == best.name)
+        return f"featvis fix ... --with {row.name} --save FILE" if row.kind else ""
+
+    @property
+    def period(self) -> int | None:
+        """The period that the finding names, in pixels; None where it is not one of those that all variants were measured at."""
+        spoken = self.rows[0].audit.finding.spoken
+        return spoken if isinstance(spoken, int) and spoken in self.rows[0].audit.energy else None
 
     @property
     def changes(self) -> list[Change]:
-        """E of each variant but the first at the period that the first one's sentence names, with its paired difference; empty without."""
-        named = self.rows[0].audit.finding.spoken
-        period = named if isinstance(named, int) and named in self.rows[0].audit.energy else self.total_stride
+        """E of each variant but the first at the period that the finding names, with its paired difference; empty without."""
+        period = self.period
         return [
             Change(row.name, row.audit.energy[period], row.difference.get(period))
             for row in self.rows[1:]
@@ -85,23 +105,22 @@ class Comparison:
 
     def verdict(self) -> str:
         """One sentence: the first variant's checkerboard, and the variant that leaves least of it."""
-        first = self.rows[0]
-        of_what = f" with {first.name}" if first.audit.energy else ""
-        return f"{first.audit.finding.clause()}{of_what}{self.remedy()}."
+        return self.finding.sentence()
 
     def remedy(self) -> str:
         """What the best variant leaves, as the end of a sentence; empty where there is nothing to remove."""
         return remedy(self.rows[0].audit.finding, self.changes)
 
     def to_json(self) -> str:
-        """The comparison as JSON; periods become strings."""
-        return document_text({"schema": SCHEMA, **vars(self)})
+        """The comparison as JSON, with what it comes to in words; periods become strings."""
+        return document_text({"schema": SCHEMA, **vars(self), **({"finding": self.finding} if self.rows else {})})
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
         """The comparison that `to_json` wrote; raises FeatvisError for anything else."""
         content = read_document(text, SCHEMA, "a comparison that `featvis compare --json` wrote")
         rows = content.pop("rows", None)
+        content.pop("finding", None)  # It follows from the rest.
         if not isinstance(rows, list) or not rows or len(rows) > MOST_VARIANTS:
             raise FeatvisError("the comparison is damaged (it has no rows, or too many); measure it again")
         try:

@@ -93,9 +93,20 @@ class Audit:
 
     @property
     def finding(self) -> Finding:
-        """Whether there is a checkerboard, how strong, and what makes it."""
+        """Whether there is a checkerboard, how strong, what makes it, and what to do next."""
         finding = Finding.in_gradients(self, Told(self.traced, self.not_measurable))
-        return finding.blaming(self.shares(finding.spoken))
+        return replace(finding.blaming(self.shares(finding.spoken)), step=self._step(finding))
+
+    def _step(self, finding: Finding) -> str:
+        """A command that leads on; `...` stands for what this one was given. Empty where there is nothing to do."""
+        if finding.energy is None and self.not_measurable:
+            return f"featvis audit ... --size {REPEATS * max(map(max, self.not_measurable))}"
+        if finding.period is None or self.settings.get("compensation", "none") != "none":
+            return ""
+        if not self.culprits and self.total_stride > 1:
+            return "featvis audit ... --culprits"
+        # A fix of the backward pass is calibrated on a quarter of the pictures, and needs 8.
+        return f"featvis compare ... {'--with backward-even' if self.pictures >= 32 else '--compensate jitter'}"
 
     def shares(self, period: Period) -> list[tuple[str, float]]:
         """The part of the energy of a period that goes when each layer alone passes its gradient back evenly; empty within the error."""
@@ -182,8 +193,8 @@ class Audit:
         return plain({"schema": SCHEMA, **vars(self)})
 
     def to_json(self) -> str:
-        """The audit as JSON."""
-        return document_text(self)
+        """The audit as JSON, with what it comes to in words."""
+        return document_text({**self.content(), "finding": self.finding})
 
     @classmethod
     def from_json(cls, text: str) -> Audit:
@@ -194,8 +205,9 @@ class Audit:
     def from_content(cls, content: dict[str, Any]) -> Audit:
         """The audit whose `content` this is, without its schema; raises FeatvisError for anything else."""
         try:
-            # Audits of before these were looked for say nothing of them.
-            audit = read_record(cls, {"traced": [content.get("total_stride")] * 2, **content})
+            # Audits of before these were looked for say nothing of them; what it comes to follows from the rest.
+            record = {name: value for name, value in content.items() if name != "finding"}
+            audit = read_record(cls, {"traced": [content.get("total_stride")] * 2, **record})
             _check_sizes(audit)
         except ValueError as error:
             raise FeatvisError(f"the audit is damaged ({error}); measure it again") from None

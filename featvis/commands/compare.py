@@ -338,6 +338,7 @@ def draw_comparison(result: Comparison, sketches: Any, folder: Path) -> list[Pat
     """The figures of a comparison, in a folder; without sketches only that of its numbers."""
     import numpy as np
 
+    from featvis.measure.finding import counted
     from featvis.plots import save_figure
     from featvis.plots.compare import ComparedView, comparison_figure, energies_figure
 
@@ -351,9 +352,10 @@ def draw_comparison(result: Comparison, sketches: Any, folder: Path) -> list[Pat
         )
         for row in result.rows
     ]
-    title = f"{result.settings.get('model')}: {len(views)} variants at the same {result.pictures} pictures"
-    paths = [save_figure(energies_figure(views, result.clearest_period, title), folder / "energies.png")]
+    title, period = result.finding.short(), result.period
+    caption = f"{result.settings.get('model')}: {len(views)} variants at the same {counted(result.pictures)}, {score_words(result)}"
+    paths = [save_figure(energies_figure(views, period, title), folder / "energies.png")]
     if sketches is not None:
-        figure = comparison_figure(sketches, views, result.clearest_period, title, score_words(result))
+        figure = comparison_figure(sketches, views, period, title, caption)
         paths.append(save_figure(figure, folder / "comparison.png"))
     return paths

@@ -52,7 +52,7 @@ def demo(out: str) -> None:
         engine = GradientEngine(model)
         for addition, attribution in (("", PLAIN), (", jitter", Jitter())):
             gradients = attribution(engine, model.normalise(pixels[None]))
-            views.append(view_of(title + addition, gradients, engine.total_stride))
+            views.append(view_of(title + addition, gradients, engine))
     shown = pixels.permute(1, 2, 0).numpy()
     caption = "The same architecture before and after training on CIFAR-10: 3x3 and 1x1 stride-2 layers. Jitter: mean of 16 shifts."
     figure = gradient_figure(shown, views, "The gradient of a classifier's top logit at a photograph", caption)

@@ -184,8 +184,8 @@ def _model(
 def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str]) -> None:
     """A verdict and a row for each source, the energy at each resolution, and who teaches whom."""
     sources = result.sources
-    main = "generated" if "generated" in sources else next(iter(sources))
-    say(f"At {main} pictures: {sources[main].finding.sentence()}")
+    main = result.main
+    say(result.finding.sentence())
     audits = {name: source.audit for name, source in sources.items()}
     periods = sorted({period for audit in audits.values() for period in audit.energy})
     controls = sorted({period for audit in audits.values() for period in audit.controls})
@@ -288,7 +288,8 @@ def save_discriminator(
 
     if not (out or tensorboard):
         return
-    figure = discriminator_figure(views_of(result), f"{spec}: gradient of the logit", "; ".join(notes))
+    caption = "; ".join((f"{spec}: gradient of the logit", *notes))
+    figure = discriminator_figure(views_of(result), result.finding.short(), caption)
     if out:
         content = {**result.content(), "notes": [*notes, *result.notes]}
         write_document(f"{out}/discriminator.json", content)

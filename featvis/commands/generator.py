@@ -69,7 +69,7 @@ def print_generator(result: GeneratorAudit, spec: str) -> None:
     from featvis.gan import fine_detail, power_beside
 
     trained = result.pictures["trained"]
-    say(f"Fine detail of the generator's pictures: {trained.finding.sentence()}")
+    say(result.finding.sentence())
     print_pictures(result.pictures, spec)
     shares = ", ".join(f"{fine_detail(audit):.4f} {name}" for name, audit in result.pictures.items())
     say(f"share of power above 1/4 cycle per pixel: {shares} (white noise 0.80)")
@@ -115,7 +115,8 @@ def _save(result: GeneratorAudit, spec: str, out: str | None, tensorboard: str |
         return
     limits = result.settings["range"]
     views = [view_of(name, audit, result.examples[name], limits) for name, audit in result.pictures.items()]
-    figure = pictures_figure(views, f"{spec}: the pictures that it makes", "; ".join(notes))
+    caption = "; ".join((f"{spec}: the pictures that it makes", *notes))
+    figure = pictures_figure(views, result.finding.short(), caption)
     if out:
         write_document(f"{out}/generator.json", {**result.content(), "notes": notes})
         say(save_figure(figure, f"{out}/generator.png"))

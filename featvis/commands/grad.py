@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from featvis.commands.asked import GradientAsked, NetworkAsked
+    from featvis.gradients.engine import GradientEngine
+    from featvis.measure.finding import Finding
     from featvis.models.model import Model
     from featvis.plots import GradientView
 
@@ -48,7 +52,6 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
     from featvis.files import write_atomically
     from featvis.gradients.attributions import PLAIN
     from featvis.gradients.engine import GradientEngine
-    from featvis.measure.finding import energy_at
     from featvis.plots import gradient_figure, save_figure
 
     attribution = asked.attribution()
@@ -71,37 +74,54 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
         for title, version in versions.items():
             gradients = version(engine, images, [number])
             check_gradients(gradients, [path.name], asked.score)
-            views.append(view_of(title, gradients, engine.total_stride))
+            views.append(view_of(title, gradients, engine))
             arrays[title] = gradients[0].cpu().numpy()
         name = _free_name(path.stem, taken)
         taken.append(name)
         seen = pixels.permute(1, 2, 0).squeeze(2).numpy()
-        figure = gradient_figure(
-            seen, views, f"{path.name}, score {asked.score}", f"{model.spec}, weights {model.weights}"
-        )
+        finding = found_in(views)
+        caption = f"{path.name}, score {asked.score}; {model.spec}, weights {model.weights}"
+        figure = gradient_figure(seen, views, finding.short(), caption)
         save_figure(figure, folder / f"{name}.png")
         names = {name: attribution.settings()[name] for name in ("method", "compensation")}
         settings = {"score": asked.score, "total_stride": engine.total_stride, **names}
+        settings |= {"period": finding.spoken, "finding": finding.short()}
         saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": seen, **settings}
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
         finished += 1
-        period = engine.total_stride
-        said = energy_at(views[-1].energies, period)
-        say(f"{folder / name}.png  {said}" + "".join(f"; {note}" for note in picture.notes))
+        say(f"{folder / name}.png  {finding.short()}" + "".join(f" Note: {note}." for note in picture.notes))
     print_notes((), skipped)
     if not finished:
         raise FeatvisError(f"none of {len(paths)} pictures could be read")
     print_notes((*model.notes, *engine.notes))
 
 
-def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
+def found_in(views: Sequence[GradientView]) -> Finding:
+    """What the plain gradient shows, and what the other one leaves of it."""
+    from featvis.measure.change import Change
+    from featvis.measure.estimates import Estimate
+    from featvis.measure.finding import Finding
+
+    first, *others = views
+    finding = first.finding or Finding(first.total_stride, first.total_stride, None)
+    left = {view.title: view.energies.get(period) for view in others if isinstance(period := finding.spoken, int)}
+    leaves = [Change(title, Estimate(*energy)).leaves() for title, energy in left.items() if energy is not None]
+    return replace(finding, remedy="".join(leaves) if finding.period is not None else "")
+
+
+def view_of(title: str, attribution: Tensor, engine: GradientEngine) -> GradientView:
     """What a figure shows of one picture's attribution, (1, C, H, W)."""
+    from featvis.audit.record import Audit
+    from featvis.measure.periods import measurable
     from featvis.measure.phases import interior
-    from featvis.measure.sums import checkerboard_energy
+    from featvis.measure.sums import EnergySums
     from featvis.plots import GradientView
 
-    measured = checkerboard_energy(attribution, total_stride)
     height, width = attribution.shape[-2:]
+    total_stride = measurable(engine.total_stride, min(height, width))
+    sums = EnergySums(total_stride, size=(height, width))
+    sums.update(attribution)
+    measured = sums.compute(find=True)
     return GradientView(
         title=title,
         gradient=attribution[0].cpu().numpy(),
@@ -110,6 +130,7 @@ def view_of(title: str, attribution: Tensor, total_stride: int) -> GradientView:
         controls={period: (estimate.value, estimate.error) for period, estimate in measured.controls.items()},
         total_stride=total_stride,
         border=(interior(height, total_stride).start, interior(width, total_stride).start),
+        finding=Audit.traced_by(engine, measured).finding,
     )
 
 

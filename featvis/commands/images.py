@@ -40,7 +40,7 @@ def images(pictures: tuple[str, ...], period: int, limit: int | None, skip_bad: 
     result = audit_picture_files(paths, period, skip_bad)
     if json_path:
         write_document(json_path, {"schema": "featvis.images/1", **result.content()})
-    say(f"Fine detail of the pictures: {result.finding.sentence()}")
+    say(result.finding.sentence())
     print_pictures({"files": result}, f"{counted(result.pictures)}, errors from {result.raw.replicates}")
     say(f"share of power above 1/4 cycle per pixel: {fine_detail(result):.4f} (white noise 0.80)")
     print_notes(result.raw.notes)

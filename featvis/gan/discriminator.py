@@ -60,13 +60,14 @@ class SourceAudit:
 
     @property
     def finding(self) -> Finding:
-        """Whether a checkerboard stands out, how strong it is, and what makes it."""
-        shares = [(culprit.layer, culprit.share) for culprit in self.audit.culprits]
-        return Finding.judged_beside(self.audit, shares, self.verdict)
+        """Whether a checkerboard stands out, how strong it is, what makes it, and what to do next."""
+        finding = Finding.judged_beside(self.audit, self.verdict)
+        step = "featvis discriminator ... --culprits" if finding.period is not None and not self.audit.culprits else ""
+        return replace(finding.blaming(self.audit.shares(finding.spoken)), step=step)
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        return {name: plain(getattr(self, name)) for name in ("output", "verdict", "resolutions", "audit")}
+        return {name: plain(getattr(self, name)) for name in ("finding", "output", "verdict", "resolutions", "audit")}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,17 @@ class DiscriminatorAudit:
     examples: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def main(self) -> str:
+        """The source that is spoken of: the generated pictures, else the first."""
+        return "generated" if "generated" in self.sources else next(iter(self.sources))
+
+    @property
+    def finding(self) -> Finding:
+        """Whether a checkerboard stands out at the source that is spoken of."""
+        subject = "At noise" if self.main == "noise" else f"At {self.main} pictures"
+        return replace(self.sources[self.main].finding, subject=subject)
+
+    @property
     def even_overlap(self) -> bool:
         """Whether every kernel that strides is divisible by its stride."""
         layers = [layer for source in self.sources.values() for layer in source.resolutions]
@@ -94,7 +106,7 @@ class DiscriminatorAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        names = ("sources", "agreements", "neutral", "notes", "settings")
+        names = ("finding", "sources", "agreements", "neutral", "notes", "settings")
         return {"schema": SCHEMA, **{name: plain(getattr(self, name)) for name in names}}
 
 

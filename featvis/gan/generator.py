@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.gan.networks import BATCH, LATENTS, conditioned, latent_shape, sample, with_random_weights
 from featvis.gan.pictures import BINS_PER_CYCLE, PERIOD, PictureAudit, measure_pictures
+from featvis.measure.finding import Finding
 from featvis.tracing.refusals import check_traceable
 
 SCHEMA = "featvis.generator/1"
@@ -35,9 +36,14 @@ class GeneratorAudit:
     settings: dict[str, Any] = field(default_factory=dict)
     examples: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def finding(self) -> Finding:
+        """Whether a checkerboard stands out in the fine detail of what the generator makes."""
+        return replace(next(iter(self.pictures.values())).finding, subject="Fine detail of the generator's pictures")
+
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        names = ("pictures", "notes", "settings")
+        names = ("finding", "pictures", "notes", "settings")
         return {"schema": SCHEMA, **{name: plain(getattr(self, name)) for name in names}}
 
 

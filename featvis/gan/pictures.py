@@ -55,11 +55,23 @@ class PictureAudit:
     @property
     def finding(self) -> Finding:
         """Whether a checkerboard stands out in the fine detail, and how strong it is."""
-        return Finding.judged_beside(self.high_passed, (), self.verdict, self.height)
+        found = Finding.judged_beside(self.high_passed, self.verdict, self.height)
+        return replace(found, subject="Fine detail of the pictures")
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        names = ("raw", "high_passed", "verdict", "spectrum", "lowest", "highest", "pictures", "height", "flat")
+        names = (
+            "finding",
+            "raw",
+            "high_passed",
+            "verdict",
+            "spectrum",
+            "lowest",
+            "highest",
+            "pictures",
+            "height",
+            "flat",
+        )
         return {name: plain(getattr(self, name)) for name in names}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import Finding
+from featvis.measure.finding import Finding, indistinct, size_of
 
 PAIRED = 2.0
 """Standard errors by which a difference must be below 0, and an energy above it, before a sentence speaks of it."""
@@ -43,7 +43,7 @@ class Change:
 
     def leaves(self) -> str:
         """What the variant leaves, as the end of a sentence."""
-        return f"; {self.name} leaves {'none beyond the error, ' if self.is_even else ''}{self.energy}"
+        return f"; {self.name} leaves {self.energy}, {indistinct(self.energy) if self.is_even else size_of(self.energy)[0]}"
 
     def beside(self, first: Change) -> str:
         """How much less or more it is than the first, by the paired error where there is one; empty where the errors do not tell."""
@@ -56,13 +56,11 @@ class Change:
             return f"the same as {first.name}"
         if not beyond_error(self.difference):
             return f"as {first.name}, within the paired error"
-        return (
-            "even, within its error" if self.energy.value <= PAIRED * (self.energy.error or 0) else self._times(first)
-        )
+        return indistinct(self.energy) if self.energy.value <= PAIRED * (self.energy.error or 0) else self._times(first)
 
     def _unpaired(self, first: Change) -> str:
         if self.is_even:
-            return "even, within its error"
+            return indistinct(self.energy)
         if self is first or first.is_even or None in (self.energy.error, first.energy.error):
             return ""
         if 1 / ALIKE < first.energy.value / self.energy.value < ALIKE:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from featvis.measure.estimates import Estimate, words
-from featvis.measure.standing_out import chance_in_words
 
 CLEAR = 3.0
 """Standard errors by which an energy must be above 0 before a sentence calls it a checkerboard."""
@@ -24,8 +23,18 @@ NO_STRIDE = "No layer has a stride, so there is no period in which a checkerboar
 
 DRIFTS = "A grid drifts over the picture: it repeats after no whole number of pixels"
 
-SIZES = ((0.01, "invisible"), (0.1, "weak"), (1.0, "visible up close"), (3.0, "strong"))
-"""What an energy below these is called; from 3 on one pixel in four or fewer carries the gradient. See docs/reading.md."""
+LIMITS = (0.01, 0.23, 1.0, 3.0)
+"""Energies from which on another word is used: ticks of every axis of energies. One 3 x 3 stride-2 convolution has .2346."""
+
+SIZES = (
+    (0.01, "invisible", "invisible"),
+    (0.1, "weak", "weak, not visible in a single map"),
+    (0.23, "weak", "weak, hard to see in a single map"),
+    (1.0, "visible", "visible up close"),
+    (3.0, "strong", "strong, plain to see"),
+    (math.inf, "one pixel carries it", "one pixel of four or more carries it"),
+)
+"""What an energy of a gradient below these is called, in a word and in a sentence. See docs/reading.md."""
 
 CONTROL = 5.0
 """Standard errors by which a control must differ from 0 before a sentence doubts the rest."""
@@ -90,14 +99,15 @@ class Judged(Protocol):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and what it is called.
+    """What was found, and what it is called: every output shows this one sentence, or the beginning of it.
 
     parts: the energy of each exact period that a checkerboard has, the strongest first; empty where there is none. spoken: the period
     that is named, in pixels; energy: E of it, None where there is none to name. chances: by exact period, how often the frequencies
     beside it hold as much, None where errors alone were asked. layers: those that make it, with their shares of E, the strongest
     first. repeats: whether the gradients themselves showed it; needs: the layers that explain it then. drifts: the gradients show a
     grid of no whole period; mostly: and nothing stronger. pictures, control: how many, and the control that stands out, if one does.
-    height: of a comb in pictures, in grey levels. told: what a trace says.
+    height: of a comb in pictures, in grey levels. told: what a trace says. subject: what was measured, where a sentence has to say it.
+    remedy: what others leave of it, as the end of a sentence. step: a command that leads on from there.
     """
 
     total_stride: int
@@ -114,6 +124,9 @@ class Finding:
     control: tuple[int, Estimate] | None = None
     height: float | None = None
     told: Told = field(default_factory=Told)
+    subject: str = ""
+    remedy: str = ""
+    step: str = ""
 
     @classmethod
     def in_gradients(cls, measured: Measured, told: Told | None = None) -> Finding:
@@ -125,7 +138,7 @@ class Finding:
         sure = [one for one in shown if one.period is not None and one.energy is not None and _stands(one.energy)]
         if sure:
             strongest = max(sure, key=lambda one: one.energy.value if one.energy is not None else 0.0)
-            spoken, energy = simple(strongest.period or (1, 1)), strongest.energy
+            spoken, energy = _whole(simple(strongest.period or (1, 1)), strongest.energy, clear, measured.energy)
             needs = tuple(strongest.layers)
         controls = [(p, e) for p, e in true_controls(measured).items() if e.error and abs(e.value) > CONTROL * e.error]
         if any(one.period is None or any(measured.total_stride % length for length in one.period) for one in shown):
@@ -138,28 +151,25 @@ class Finding:
             repeats=bool(sure),
             needs=needs,
             drifts=any(one.period is None for one in shown),
-            mostly=bool(shown) and shown[0].period is None,
+            mostly=bool(shown) and shown[0].period is None and not clear,
             pictures=measured.pictures,
             control=max(controls, key=lambda one: abs(one[1].value) / (one[1].error or 1), default=None),
             told=told or Told(),
         )
 
     @classmethod
-    def judged_beside(
-        cls, measured: Measured, shares: Iterable[tuple[str, float]], judged: Judged, height: float | None = None
-    ) -> Finding:
-        """The finding of what was judged beside the frequencies around.
+    def judged_beside(cls, measured: Measured, judged: Judged, height: float | None = None) -> Finding:
+        """The finding of what was judged beside the frequencies around: the period that stands out most, else the longest judged.
 
-        shares: of E(total stride), by layer. height: of the comb in pictures, in grey levels; one that no picture can hold is none.
+        height: of the comb in pictures, in grey levels; one that no picture can hold is none.
         """
         total, exact = measured.total_stride, measured.exact_periods
-        spoken = total if judged.longest == 1 else judged.longest
         parts = {p: exact[p] for p in sorted(judged.standing_out, key=lambda p: -exact[p].value) if _stands(exact[p])}
         if height is not None and height < LEAST_HEIGHT:
             parts = {}
-        # Shares are parts of E(total stride), which holds content too where the pictures are too small to tell.
-        layers = makers_of(shares) if parts and spoken == total else ()
-        return cls(total, spoken, measured.energy.get(spoken), parts, judged.chances, layers, height=height)
+        spoken = next(iter(parts), total if judged.longest == 1 else judged.longest)
+        energy = measured.energy.get(spoken)
+        return cls(total, spoken, energy, parts, judged.chances, pictures=measured.pictures, height=height)
 
     def blaming(self, shares: Iterable[tuple[str, float]]) -> Finding:
         """The same with the layers that make it. shares: of the energy of the period that is named, by layer."""
@@ -168,41 +178,51 @@ class Finding:
     @property
     def period(self) -> Period | None:
         """The period of the strongest checkerboard; None where there is none."""
-        if self.chances is None:
-            return self.spoken if self.repeats or self.parts else None
-        return next(iter(self.parts), None)
+        return self.spoken if self.repeats or self.parts else None
 
     @property
     def size(self) -> str:
-        """How strong that is, in words; empty where there is no energy."""
-        if self.energy is None:
+        """How strong that is, in a word; empty where there is no checkerboard, and for pictures, whose height is told instead."""
+        if self.period is None or self.energy is None or self.height is not None:
             return ""
-        value = self.energy.value
-        return next((word for limit, word in SIZES if value < limit), "few pixels carry it")
+        return size_of(self.energy)[0]
+
+    def content(self) -> dict[str, Any]:
+        """Everything that is said, as JSON takes it; period: that which is spoken of, in pixels or as [rows, columns]."""
+        return {
+            "checkerboard": self.period is not None,
+            "period": self.spoken if isinstance(self.spoken, int) else list(self.spoken),
+            "energy": None if self.energy is None else self.energy._asdict(),
+            "size": self.size,
+            "layers": [{"layer": layer, "share": share} for layer, share in self.layers],
+            "sentence": self.sentence(),
+        }
 
     def headline(self) -> str:
         """The one number, such as "E(8) = 0.2900 ± 0.0040"."""
         return named(self.spoken, self.energy)
 
-    def sentence(self, addition: str = "") -> str:
-        """What was found in a sentence, with what makes it, an addition, and what could not be told."""
-        return f"{self.clause()}{self.blame()}{addition}.{self._untold()}"
+    def sentence(self) -> str:
+        """What was found in a sentence, with what makes it, what others leave of it, what could not be told, and the next step."""
+        step = f" Try: {self.step}." if self.step else ""
+        return f"{self.short()}{self._untold()}{step}"
+
+    def short(self) -> str:
+        """The sentence alone, as a figure has room for it."""
+        subject = f"{self.subject}: " if self.subject else ""
+        return f"{subject}{self.clause()}{self.blame()}{self.remedy}."
 
     def clause(self) -> str:
         """What was found, as the beginning of a sentence."""
-        if self.chances is not None:
-            return self._clause_of_chances(self.chances)
         if self.energy is None:
             return self._nothing()
-        if self.mostly and self.period is not None:
-            return f"{DRIFTS}; beside that {self.headline()} ({self.size})"
         if self.period is not None:
-            return f"Period-{period_words(self.period)} checkerboard, {self.headline()} ({self.size})"
-        if self.energy.error is None or not self.pictures:
-            return f"No checkerboard above the noise: {self.headline()}"
-        limit = max(self.energy.value + TOLD * self.energy.error, 0.0)
-        below = f"below {limit:.2g} with {counted(self.pictures)}"
-        return f"No checkerboard above the noise: {self.headline()}, {below}"
+            high = size_of(self.energy)[1] if self.height is None else f"{grey_levels(self.height)} high"
+            said = f"{self.headline()}: {high}"
+            return f"{DRIFTS}; beside that {said}" if self.mostly else f"Period {period_words(self.period)}, {said}"
+        if self.chances is not None:
+            return self._not_beside(self.chances)
+        return f"No checkerboard found: {self.headline()}, {indistinct(self.energy, self.pictures)}"
 
     def _nothing(self) -> str:
         if self.drifts:
@@ -219,31 +239,25 @@ class Finding:
         many = len(periods) > 1
         return f"period{'s' if many else ''} {listed(periods)} {'do' if many else 'does'} not fit four times into the pictures"
 
-    def _clause_of_chances(self, chances: Mapping[int, float]) -> str:
-        if self.parts:
-            parts = [f"{part} of exactly period {p} ({chance_in_words(chances[p])})" for p, part in self.parts.items()]
-            high = "" if self.height is None else f", {grey_levels(self.height)} high"
-            return f"Period-{self.period} checkerboard: {', '.join(parts)}{high}"
+    def _not_beside(self, chances: Mapping[int, float]) -> str:
+        """That nothing stands out beside the frequencies around."""
         if self.height is not None and self.height < LEAST_HEIGHT:
-            return f"No checkerboard: {self.headline()}, and no more than {grey_levels(self.height)} high"
+            return f"No checkerboard found: {self.headline()}, and no more than {grey_levels(self.height)} high"
         if not chances:
-            return f"Nothing can be told: {self.headline()}"
-        least = min(chances.values())
-        return (
-            f"No checkerboard stands out: {self.headline()}, as frequencies beside it hold ({chance_in_words(least)})"
-        )
+            return f"Nothing can be told at this size: {self.headline()}"
+        return f"No checkerboard found: {self.headline()}, no more than the frequencies beside it hold"
 
     def blame(self) -> str:
         """The layers that make most of it, as the end of a sentence; empty where there is none or they were not asked for."""
         if self.layers:
-            return f", {makers_words(self.layers)}"
+            return f"; {makers_words(self.layers)}"
         if not self.repeats:
             return ""
         if not self.needs:
-            return ", explained by no layer that was traced"
-        if len(self.needs) <= MOST_NAMED:
-            return f", of the strides up to {listed(self.needs)}"
-        return f", of the strides up to {', '.join(self.needs[:MOST_NAMED])} and {len(self.needs) - MOST_NAMED} more"
+            return "; no layer that was traced explains it"
+        many = "" if len(self.needs) <= MOST_NAMED else f" and {len(self.needs) - MOST_NAMED} more"
+        names = listed(self.needs) if not many else ", ".join(self.needs[:MOST_NAMED])
+        return f"; the strides up to {names}{many} explain it"
 
     def _untold(self) -> str:
         """What the sentence does not speak of, as further ones."""
@@ -278,6 +292,17 @@ def true_controls(measured: Measured) -> dict[int, Estimate]:
         for period, energy in measured.controls.items()
         if all(math.gcd(period, length) == 1 for length in lengths)
     }
+
+
+def _whole(
+    period: Period, energy: Estimate | None, clear: Sequence[int], energies: Mapping[int, Estimate]
+) -> tuple[Period, Estimate | None]:
+    """A found period and its energy; of one that was found along one axis alone, that of both axes where they clearly hold more."""
+    if isinstance(period, int) or energy is None or max(period) not in clear:
+        return period, energy
+    both = energies[max(period)]
+    more = both.value - energy.value > TOLD * math.hypot(both.error or 0, energy.error or 0)
+    return (max(period), both) if more else (period, energy)
 
 
 def _stands(energy: Estimate) -> bool:
@@ -321,15 +346,36 @@ def grey_levels(height: float) -> str:
 
 
 def makers_words(makers: Sequence[tuple[str, float]]) -> str:
-    """How much of an energy layers make together, and their names: "97 % from pool"."""
+    """How much of an energy layers make together: "pool makes 97% of it"."""
     share = sum(its for _, its in makers)
+    verb = "makes" if len(makers) == 1 else "make"
     # Each is evened alone: what two of them make together counts for both.
-    return f"{'all of it' if share > 1 else percent(share)} from {listed([name for name, _ in makers])}"
+    return f"{listed([name for name, _ in makers])} {verb} {'all' if share > 1 else percent(share)} of it"
+
+
+def size_of(energy: Estimate) -> tuple[str, str]:
+    """What an energy is called, in a word and in a sentence.
+
+    >>> size_of(Estimate(0.0198, 0.0013))
+    ('weak', 'weak, not visible in a single map')
+    """
+    return next((word, said) for limit, word, said in SIZES if energy.value < limit)
+
+
+def indistinct(energy: Estimate, pictures: int = 0) -> str:
+    """That an energy is not told from 0, and how large it may be at most.
+
+    >>> indistinct(Estimate(0.001, 0.001), 8)
+    'not distinguishable from 0 with 8 pictures (below 0.003)'
+    """
+    among = f" with {counted(pictures)}" if pictures else ""
+    limit = "" if energy.error is None else f" (below {max(energy.value, 0.0) + TOLD * energy.error:.2g})"
+    return f"not distinguishable from 0{among}{limit}"
 
 
 def percent(share: float) -> str:
     """A share in whole percent."""
-    return f"{share:.0%}".replace("%", " %")
+    return f"{share:.0%}"
 
 
 def named(period: Period, energy: Estimate | None) -> str:

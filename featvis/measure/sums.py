@@ -15,6 +15,7 @@ from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding
 from featvis.measure.maps import Found, MeanMaps
 from featvis.measure.parts import TILES, measured_part, phases_of, real_gradients, tiles_of, unexplained
 from featvis.measure.periods import control_periods, exact_periods, periods_of
@@ -64,6 +65,11 @@ class Energies(_Energies):
         """As for any tuple with names, and a profile of one phase stays a table: torchmetrics takes it for a number."""
         energies = super().__new__(cls, *values, **named)
         return energies if energies.profile.ndim else energies._replace(profile=energies.profile.view(1, 1))
+
+    @property
+    def finding(self) -> Finding:
+        """Whether there is a checkerboard, and how strong."""
+        return Finding.in_gradients(self)
 
 
 class PhaseSums:

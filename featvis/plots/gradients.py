@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from featvis.errors import FeatvisError
 from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import energy_at, telling_period
+from featvis.measure.finding import Finding, energy_at, telling_period
 from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, style, text_width
 from featvis.plots.palette import FAINT
 from featvis.plots.panels import binned, zoom_window
@@ -32,7 +32,8 @@ class GradientView:
     """One gradient of a picture and what was measured about its kind.
 
     title: such as "raw" or "equalised". gradient: (C, H, W), signed. profile: (P, P), mean 1. energies and controls:
-    period in pixels to (E, its standard error or None). border: rows and columns left out of the measure on each side.
+    period in pixels to (E, its standard error or None). border: rows and columns left out of the measure on each side. finding: what
+    these come to; the first view's names the period that the figure speaks of.
     """
 
     title: str
@@ -42,6 +43,7 @@ class GradientView:
     controls: Mapping[int, Energy]
     total_stride: int
     border: tuple[int, int] = (0, 0)
+    finding: Finding | None = None
 
 
 def spectrum(gradient: np.ndarray) -> np.ndarray:
@@ -123,7 +125,7 @@ def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
 
 def _draw_gradients(picture: np.ndarray, views: Sequence[GradientView], title: str, caption: str) -> Figure:
     rows = [_row(view) for view in views]
-    telling = telling_period(views[0].energies)
+    telling = _spoken(views[0])
     period = max(view.total_stride for view in views)
     zoom = zoom_window(rows[0].energy, rows[0].inside, period)
     layout = Layout.of(picture)
@@ -166,7 +168,7 @@ def _draw_gradients(picture: np.ndarray, views: Sequence[GradientView], title: s
 def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> None:
     """The energy of each view, large, side by side."""
     step = (page.width - x - MARGIN) / max(3, len(views))
-    period = telling_period(views[0].energies)
+    period = _spoken(views[0])
     lines = [_headline(view, period) for view in views]
     widest = max(text_width(line, 19, "bold") for line in lines)
     size = max(7.0, min(19.0, 19 * (step - 24) / widest))
@@ -176,6 +178,12 @@ def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> N
         page.text(left, y + 28, line, size, weight="bold")
         verdict = _verdict(view, views[0] if index else None, period)
         page.text(left, y + 70, fit_lines(verdict, step - 24, 10.5, most=2), 10.5)
+
+
+def _spoken(view: GradientView) -> int | None:
+    """The period that a figure speaks of: that of the finding, where it is one of the strides."""
+    spoken = None if view.finding is None else view.finding.spoken
+    return spoken if isinstance(spoken, int) and spoken in view.energies else telling_period(view.energies)
 
 
 def _headline(view: GradientView, period: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from featvis.audit.comparison import Comparison, Row
@@ -61,7 +62,7 @@ def _audit_html(
         "audit.html",
         Parts(
             title=f"Checkerboard audit of {audit.settings.get('model', 'a network')}",
-            verdict=audit.finding.sentence("" if comparison is None else comparison.remedy()),
+            verdict=replace(audit.finding, remedy="" if comparison is None else comparison.remedy()).sentence(),
             numbers={**numbers, "numbers.csv": csv_of(subjects)},
             command=command or command_of(audit),
             settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},

@@ -30,8 +30,7 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
 
     notes: of the command, beside the result's own. command: what repeats the measurement.
     """
-    main = "generated" if "generated" in result.sources else next(iter(result.sources))
-    source = result.sources[main]
+    source = result.sources[result.main]
     audits = {name: found.audit for name, found in result.sources.items()}
     remarks = (*notes, *result.notes)
     resolutions = {layer.layer: layer for found in result.sources.values() for layer in found.resolutions}
@@ -39,7 +38,7 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
         "discriminator.html",
         Parts(
             title=f"Gradients of the discriminator {result.settings.get('model', '')}",
-            verdict=f"At {main} pictures: {source.finding.sentence()}",
+            verdict=result.finding.sentence(),
             numbers={
                 "discriminator.json": document_text({**result.content(), "notes": remarks}),
                 "numbers.csv": csv_of([*_source_numbers(result), *_neutral_numbers(result.neutral)]),
@@ -143,7 +142,7 @@ def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: s
         "generator.html",
         Parts(
             title=f"Pictures of the generator {result.settings.get('generator', '')}",
-            verdict=f"Fine detail of its pictures: {trained.finding.sentence()}",
+            verdict=result.finding.sentence(),
             numbers={
                 "generator.json": document_text({**result.content(), "notes": remarks}),
                 "numbers.csv": csv_of(_picture_numbers(result.pictures)),

@@ -98,10 +98,20 @@ def test_other_pictures_and_settings_are_refused(changes: dict[str, Any], said: 
         comparison("original", "a").joined(comparison("original", "b", **changes))
 
 
-def test_the_clearest_period_is_judged_by_its_error() -> None:
-    assert comparison("original").clearest_period == 4
-    noisy = replace(row("original").audit, energy={2: Estimate(0.05, 0.001), 4: Estimate(0.1, 0.09)})
-    assert comparison(rows=(replace(row("original"), audit=noisy),)).clearest_period == 2
-    single = replace(row("original").audit, energy={2: Estimate(0.2, None), 4: Estimate(0.1, None)})
-    assert comparison(rows=(replace(row("original"), audit=single),)).clearest_period == 2
-    assert comparison(rows=(replace(row("original"), audit=replace(single, energy={})),)).clearest_period is None
+def test_the_period_is_the_one_that_the_finding_names() -> None:
+    assert comparison("original").period == 4
+    noisy = replace(
+        row("original").audit,
+        energy={2: Estimate(0.05, 0.001), 4: Estimate(0.1, 0.09)},
+        exact_periods={2: Estimate(0.05, 0.001), 4: Estimate(0.05, 0.09)},
+    )
+    assert comparison(rows=(replace(row("original"), audit=noisy),)).period == 2
+    single = replace(
+        row("original").audit,
+        energy={2: Estimate(0.2, None), 4: Estimate(0.1, None)},
+        exact_periods={2: Estimate(0.2, None), 4: Estimate(-0.1, None)},
+    )
+    assert comparison(rows=(replace(row("original"), audit=single),)).period == 2
+    assert (
+        comparison(rows=(replace(row("original"), audit=replace(single, energy={}, exact_periods={})),)).period is None
+    )

@@ -103,7 +103,7 @@ def test_noise_alone(place):
 def test_even_overlap_is_explained(place):
     torch.manual_seed(0)
     output = printed("discriminator", "nets.py:Even", "--size", "32", "--score", "seeds", "--samples", "64")
-    assert "Period-2 checkerboard" in output
+    assert "At noise: Period 2, E(2) = " in output
     assert "Even overlap does not mean even gradients" in output
 
 
@@ -117,7 +117,7 @@ def test_jpeg_pictures_are_said(place):
 def test_classes(place):
     options = ("nets.py:Projection", "--size", "16", "--samples", "8")
     assert "(x, y); give --class" in refused("discriminator", *options)
-    assert "At noise pictures" in printed("discriminator", *options, "--class", "1")
+    assert "At noise:" in printed("discriminator", *options, "--class", "1")
     assert "takes no class" in refused("discriminator", "nets.py:Even", "--class", "1", "--size", "16")
 
 
@@ -184,7 +184,7 @@ def test_the_faces(place, request):
         *("--generator", f"{factories}:FaceGenerator", "--generator-weights", WEIGHTS / "face_generator.pt"),
         *("--latent", "uniform", "--samples", "64"),
     )
-    assert output.startswith("At generated pictures: Period-4 checkerboard: 0.00")
+    assert output.startswith("At generated pictures: Period 4, E(4) = 0.01")
     assert "Even overlap does not mean even gradients" in output
     shape = refused("discriminator", "dcgan", "--weights", WEIGHTS / "face_discriminator.pt")
     assert "fit no DCGAN discriminator" in shape

@@ -71,7 +71,7 @@ def test_a_generator(place):
 
 def test_a_comb_is_found(place):
     output = printed("generator", "nets.py:comb", "--samples", "64", "--period", "4")
-    assert "Period-4 checkerboard" in output.splitlines()[0]
+    assert "Period 4, E(4) = " in output.splitlines()[0]
 
 
 def test_the_latent_distribution_matters(place):

@@ -36,7 +36,7 @@ def test_a_figure_and_an_array_for_each_picture(place):
     assert files_below(place / "made") == {"0.png", "0.npz", "1.png", "1.npz"}
     assert Image.open(place / "made" / "0.png").width > 100
     for number, line in enumerate(output.splitlines()):
-        assert line.startswith(f"made/{number}.png  E(8) = ")
+        assert line.startswith(f"made/{number}.png  No checkerboard found: E(8) = ")
     array = np.load(place / "made" / "0.npz")
     model = load_model(ZOO, device="cpu")
     _, pixels = model.load(place / "photos" / "0.png")
@@ -98,8 +98,8 @@ def test_a_limit_and_notes(place):
     Image.new("RGBA", (40, 40), (200, 30, 90, 100)).save(place / "photos" / "0.png")
     output = printed("grad", ZOO, "photos", "--limit", "1", "--score", "stage1:3", "--size", "32")
     assert files_below(place / "out") == {"0.png", "0.npz"}
-    assert output.startswith("out/0.png  E(2) = ")
-    assert output.rstrip().endswith("; transparency composited on white")
+    assert output.startswith("out/0.png  Period 2, E(2) = ")
+    assert output.rstrip().endswith(" Note: transparency composited on white.")
 
 
 @pytest.mark.usefixtures("no_drawing")
@@ -114,7 +114,9 @@ def test_grey_pictures_and_notes_of_the_network(place):
 @pytest.mark.usefixtures("no_drawing")
 def test_a_network_without_strides(place):
     (place / "nets.py").write_text("from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(3, 2, 3))\n")
-    assert "no stride, no checkerboard to measure" in printed("grad", "nets.py:net", "photos/0.png", "--size", "32")
+    assert "No layer has a stride, so there is no period" in printed(
+        "grad", "nets.py:net", "photos/0.png", "--size", "32"
+    )
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -9,7 +9,7 @@ from PIL import Image
 
 def test_noise_has_no_checkerboard(place):
     output = printed("images", "photos", "--json", "a.json")
-    assert output.startswith("Fine detail of the pictures: No checkerboard stands out: E(8) = ")
+    assert output.startswith("Fine detail of the pictures: No checkerboard found: E(8) = ")
     assert "12 pictures, errors from pictures" in output
     content = json.loads((place / "a.json").read_text())
     assert content["schema"] == "featvis.images/1"
@@ -26,7 +26,7 @@ def test_a_planted_checkerboard_is_found(place):
         rows, columns = np.indices(pixels.shape[:2])
         Image.fromarray((pixels * (0.7 + 0.3 * ((rows + columns) % 2)[..., None])).astype(np.uint8)).save(path)
     output = printed("images", "photos", "--json", "a.json")
-    assert output.startswith("Fine detail of the pictures: Period-2 checkerboard: 0.")
+    assert output.startswith("Fine detail of the pictures: Period 2, E(2) = 0.")
     content = json.loads((place / "a.json").read_text())
     (found,) = content["high_passed"]["found"]
     assert (found["period"], found["frequency"], found["layers"]) == ([2, 2], [-0.5, 0.5], [])
@@ -69,5 +69,5 @@ def test_what_small_pictures_cannot_tell_is_said(place):
     save_pictures(place / "small", 4, (17, 17))
     assert " No period above 4 fits four times into the pictures" in printed("images", "small")
     output = printed("images", "small", "--period", "7")
-    assert output.startswith("Fine detail of the pictures: Nothing can be told: E(7) = ")
+    assert output.startswith("Fine detail of the pictures: Nothing can be told at this size: E(7) = ")
     assert "No period fits four times into the pictures" in output

@@ -219,4 +219,4 @@ def test_an_energy_below_0_is_no_verdict():
     below = replace(
         shown, exact_periods={2: Estimate(-0.01667, 0.03241), 4: Estimate(0.001, 0.01), 8: Estimate(0.0, 0.1)}
     )
-    assert Finding.judged_beside(below, (), Verdict(8, {2: 0.001, 4: 0.001, 8: 0.5})).period is None
+    assert Finding.judged_beside(below, Verdict(8, {2: 0.001, 4: 0.001, 8: 0.5})).period is None

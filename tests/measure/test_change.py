@@ -14,13 +14,13 @@ FIRST = Change("first", Estimate(0.2, 0.01))
         ((0.05, 0.001), (-0.15, 0.01), "4 times less than first"),
         ((0.4, 0.01), (0.2, 0.01), "2 times more than first"),
         ((0.001, 0.0001), (-0.199, 0.01), "200 times less than first"),
-        ((0.001, 0.01), (-0.199, 0.01), "even, within its error"),
+        ((0.001, 0.01), (-0.199, 0.01), "not distinguishable from 0 (below 0.021)"),
         ((0.19, 0.01), (-0.01, 0.01), "as first, within the paired error"),
         ((0.2, 0.01), (0.0, 0.0), "the same as first"),
         ((0.4, 0.01), (0.2, None), ""),
         ((0.05, 0.001), None, "4 times less than first"),
         ((0.19, 0.001), None, "about as uneven as first"),
-        ((0.001, 0.01), None, "even, within its error"),
+        ((0.001, 0.01), None, "not distinguishable from 0 (below 0.021)"),
         ((0.05, None), None, ""),
     ],
 )
@@ -41,4 +41,4 @@ def test_the_least_is_below_the_first_beyond_the_paired_error():
     unknown = Change("unknown", Estimate(0.01, 0.01))
     assert least([doubtful, unknown, clear]) is clear
     assert least([doubtful, unknown]) is None
-    assert clear.leaves() == "; clear leaves 0.100 ± 0.010"
+    assert clear.leaves() == "; clear leaves 0.100 ± 0.010, weak"

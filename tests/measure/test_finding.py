@@ -40,22 +40,49 @@ def test_a_period_must_stand_above_three_errors(exact: dict[int, tuple[float, fl
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), 95 % from conv1 and conv2."),
+        (
+            {},
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map; conv1 and conv2 make 95% of it. "
+            "Try: featvis compare ... --compensate jitter.",
+        ),
         (
             {"culprits": (culprit("a", 0.95), culprit("b", -0.2))},
-            "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), 95 % from a.",
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map; a makes 95% of it. "
+            "Try: featvis compare ... --compensate jitter.",
         ),
         (
             {"culprits": (culprit("a", 0.6), culprit("b", 0.5))},
-            "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close), all of it from a and b.",
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map; a and b make all of it. "
+            "Try: featvis compare ... --compensate jitter.",
         ),
-        ({"culprits": (culprit("b", -0.2),)}, "Period-4 checkerboard, E(4) = 0.1900 ± 0.0060 (visible up close)."),
+        (
+            {"culprits": (culprit("b", -0.2),)},
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map. Try: featvis compare ... --compensate jitter.",
+        ),
+        (
+            {"culprits": ()},
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map. Try: featvis audit ... --culprits.",
+        ),
+        (
+            {"settings": {"compensation": "jitter"}, "culprits": ()},
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map.",
+        ),
+        (
+            {"pictures": 40},
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map; conv1 and conv2 make 95% of it. "
+            "Try: featvis compare ... --with backward-even.",
+        ),
+        (
+            {"energy": {}, "exact_periods": {}, "not_measurable": ((16, 16), (32, 32)), "culprits": ()},
+            "Nothing can be told at this size: periods 16 and 32 do not fit four times into the pictures. "
+            "Try: featvis audit ... --size 128.",
+        ),
         (
             {
                 "exact_periods": {2: Estimate(0.001, 0.004), 4: Estimate(0.002, 0.005)},
                 "energy": {4: Estimate(0.003, 0.006)},
             },
-            "No checkerboard above the noise: E(4) = 0.0030 ± 0.0060, below 0.015 with 12 pictures.",
+            "No checkerboard found: E(4) = 0.0030 ± 0.0060, not distinguishable from 0 with 12 pictures (below 0.015).",
         ),
         (
             {"energy": {}, "exact_periods": {}, "traced": (1, 1)},
@@ -89,7 +116,7 @@ STANDING = {"controls": {3: Estimate(0.03, 0.001), 5: Estimate(-0.0002, 0.0004)}
 )
 def test_a_control_stands_out_only_where_it_is_one(changes: dict[str, Any], said: str) -> None:
     sentence = audit(**changes).finding.sentence()
-    assert sentence.endswith(f".{said}")
+    assert sentence.endswith(f".{said} Try: featvis audit ... --culprits.")
     assert ("Control" in sentence) == bool(said)
 
 
@@ -107,36 +134,36 @@ def test_a_grid_that_drifts_and_is_the_strongest_is_what_is_said_first() -> None
         "traced": None,
     }
     grid = "A grid drifts over the picture: it repeats after no whole number of pixels"
-    period = "E(11 x 18) = 0.01520 ± 0.00050 (weak), explained by no layer that was traced"
+    period = "E(11 x 18) = 0.01520 ± 0.00050: weak, not visible in a single map; no layer that was traced explains it"
     assert audit(**changes, found=(drifting,)).finding.sentence() == f"{grid}."
-    assert audit(**changes, found=(drifting, whole)).finding.sentence() == f"{grid}; beside that {period}."
+    assert audit(**changes, found=(drifting, whole)).finding.short() == f"{grid}; beside that {period}."
     first = audit(**changes, found=(whole, drifting)).finding.sentence()
-    assert first.startswith("Period-11 x 18 checkerboard")
-    assert first.endswith("A grid drifts over the picture beside it.")
+    assert first.startswith(f"Period 11 x 18, {period}")
+    assert "A grid drifts over the picture beside it." in first
 
 
 def test_the_verdict_names_the_best_variant_unless_it_is_the_first() -> None:
-    said = audit().finding.sentence(comparison("plain", "blurpool").remedy())
-    assert said.endswith("conv2; blurpool leaves 0.00380 ± 0.00020.")
-    assert audit().finding.sentence(comparison("plain").remedy()).endswith("conv2.")
+    said = replace(audit().finding, remedy=comparison("plain", "blurpool").remedy()).short()
+    assert said.endswith("make 95% of it; blurpool leaves 0.00380 ± 0.00020, invisible.")
+    assert replace(audit().finding, remedy=comparison("plain").remedy()).short().endswith("make 95% of it.")
 
 
 def test_the_verdict_of_a_comparison_goes_by_the_paired_errors() -> None:
     found = comparison("plain", "blurpool", "low-pass")
     assert found.verdict() == (
-        "Period-4 checkerboard, E(4) = 0.19000 ± 0.00020 (visible up close) with plain; low-pass leaves none beyond the error, "
-        "0.00008 ± 0.00020."
+        "plain: Period 4, E(4) = 0.19000 ± 0.00020: weak, hard to see in a single map; low-pass leaves 0.00008 ± 0.00020, "
+        "not distinguishable from 0 (below 0.00048). Try: featvis fix ... --with low-pass --save FILE."
     )
     in_doubt = tuple(replace(row, difference={4: Estimate(-0.1, 0.06)}) for row in found.rows)
-    assert replace(found, rows=in_doubt).verdict().endswith("plain; no variant lowers it beyond the error.")
+    assert replace(found, rows=in_doubt).finding.short().endswith("single map; no variant lowers it beyond the error.")
     noise = audit(energy={4: Estimate(0.001, 0.002)}, exact_periods={4: Estimate(0.001, 0.002)})
     rows = tuple(replace(row, audit=noise) for row in in_doubt)
-    said = "No checkerboard above the noise: E(4) = 0.0010 ± 0.0020, below 0.005 with 12 pictures with plain."
+    said = "plain: No checkerboard found: E(4) = 0.0010 ± 0.0020, not distinguishable from 0 with 12 pictures (below 0.005)."
     assert replace(found, rows=rows).verdict() == said
     even = tuple(
         replace(row, audit=audit(energy={}, exact_periods={}, traced=(1, 1)), difference={}) for row in found.rows
     )
-    assert replace(found, rows=even).verdict().startswith("No layer has a stride")
+    assert replace(found, rows=even).verdict().startswith("plain: No layer has a stride")
 
 
 def judged(longest: int, **chances: float) -> Verdict:
@@ -148,28 +175,26 @@ def judged(longest: int, **chances: float) -> Verdict:
     [
         (
             judged(4, p2=0.0005, p4=0.0005),
-            "Period-4 checkerboard: 0.1400 ± 0.0050 of exactly period 4 (chance 0.0005), 0.0500 ± 0.0040 of exactly period 2 "
-            "(chance 0.0005), 95 % from conv1 and conv2.",
+            "Period 4, E(4) = 0.1900 ± 0.0060: weak, hard to see in a single map.",
         ),
         (
             judged(4, p2=0.2, p4=0.04),
-            "No checkerboard stands out: E(4) = 0.1900 ± 0.0060, as frequencies beside it hold (chance 0.0400).",
+            "No checkerboard found: E(4) = 0.1900 ± 0.0060, no more than the frequencies beside it hold.",
         ),
         (
             judged(2, p2=0.0005),
-            "Period-2 checkerboard: 0.0500 ± 0.0040 of exactly period 2 (chance 0.0005). No period above 2 fits four times into the "
+            "Period 2, E(2) = 0.0500 ± 0.0040: weak, not visible in a single map. No period above 2 fits four times into the "
             "pictures: what these hold may be content in the same place.",
         ),
         (
             judged(1),
-            "Nothing can be told: E(4) = 0.1900 ± 0.0060. No period fits four times into the pictures: what they hold may be content "
-            "in the same place.",
+            "Nothing can be told at this size: E(4) = 0.1900 ± 0.0060. No period fits four times into the pictures: "
+            "what they hold may be content in the same place.",
         ),
     ],
 )
 def test_a_finding_beside_the_frequencies_around(verdict: Verdict, said: str) -> None:
-    shares = [(culprit.layer, culprit.share) for culprit in audit().culprits]
-    assert Finding.judged_beside(audit(), shares, verdict).sentence() == said
+    assert Finding.judged_beside(audit(), verdict).sentence() == said
 
 
 def test_one_audit_reads_the_same_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_the_headline_gives_the_energy_with_its_error_and_compares():
     raw = GradientView("raw", even.gradient, view(8).profile, {2: (0.1, 0.01), 8: (0.29, 0.004)}, {3: (0, 0.1)}, 8)
     words = [text for text, _ in texts(gradient_figure(picture(), [raw, even, half, alone], "A title"))]
     assert "E(8) = 0.2900 ± 0.0040" in words
-    assert "E(8) = 0.00030 ± 0.00050: even, within its error" in words
+    assert "E(8) = 0.00030 ± 0.00050: not distinguishable from 0 (below 0.0013)" in words
     assert "E(8) = 0.01450 ± 0.00050: 20 times less than raw" in words
     assert "E(8) = 0.25" in words
 

@@ -26,7 +26,7 @@ from featvis.report.words import command_of, comparison_command_of
 def test_the_verdict_of_a_dream(titles: tuple[str, ...], said: str) -> None:
     found = dreams(*titles, size=64)
     energy = words(found[0].picture.energy[2])
-    assert f"Period-2 checkerboard, E(2) = {energy} (strong){said}" in headline(dreams_html(found))
+    assert f"Period 2, E(2) = {energy}: strong, plain to see{said}" in headline(dreams_html(found))
 
 
 def test_a_dream_that_is_too_small_is_said() -> None:
