@@ -70,8 +70,8 @@ class Plane:
 
     power: square of the sum of the coefficients. own: sum of their squares; floor: the same beside each frequency. shared: minus the
     logarithm of the probability that maps agree so well and that their sum stands so high above its neighbours, whichever is larger.
-    each: the same for every map standing above its own neighbours, be it with another sign in each. Both are at most exponential where
-    there is nothing."""
+    each: the same for every map standing above its own neighbours, be it with another sign in each; maps that are alike count as fewer. Both
+    are at most exponential where there is nothing."""
 
     power: Tensor
     own: Tensor
@@ -96,8 +96,10 @@ class Plane:
         each = _above(powers).clamp(max=LOUDEST).sum(0)
         # A slope of the spectrum, or the foot of a line, stands above its mean neighbour too, but not above each.
         each = torch.where(own > STEEP * _highest_around(own), each, 0)
-        degrees = torch.full_like(each, count)
-        surprise = -torch.special.gammaincc(degrees, each).clamp_min(1e-300).log()
+        # Sums of powers that go together vary more, as those of fewer maps do.
+        independent = count / (1 + (count - 1) * _alike(spectra))
+        degrees = torch.full_like(each, independent)
+        surprise = -torch.special.gammaincc(degrees, each * (independent / count)).clamp_min(1e-300).log()
         return Plane(power, own, _neighbours(own[None])[0][0] / math.exp(EULER), shared, surprise)
 
     @property
@@ -120,6 +122,24 @@ def _above(powers: Tensor) -> Tensor:
     share = height[:, mirrored] / (height[:, mirrored] + 2 * independent)
     surprise[:, mirrored] = _surprise_of_real(share, independent)
     return surprise
+
+
+def _alike(spectra: Tensor) -> float:
+    """How far the powers of two maps go together, 0 to 1: the square of their mean coherence, over all frequencies.
+
+    A gradient that hardly depends on the picture gives all maps one pattern. Only phases are compared, so that lines count no more than other
+    frequencies; normal coefficients of small coherence then show pi / 4 of it.
+    """
+    phases = spectra[:, admitted(*spectra.shape[1:])]
+    count, tried = phases.shape
+    if tried < 2:
+        return 1.0
+    phases = phases / phases.abs().clamp_min(1e-30)
+    coherences = (phases @ phases.mH / tried).abs().square()
+    pairs = (float(coherences.sum()) - count) / (count * (count - 1))
+    # Of independent maps it is 1 / tried on average.
+    squared = (pairs - 1 / tried) / (1 - 1 / tried)
+    return min(1.0, max(0.0, squared) * (4 / math.pi) ** 2)
 
 
 def _spectra(maps: Tensor) -> Tensor:
@@ -171,7 +191,11 @@ def _neighbours(powers: Tensor) -> tuple[Tensor, int]:
     """The level around each frequency, from the mean logarithm of its neighbours, which few lines hardly raise; and how many these are."""
     height, width = powers.shape[1:]
     down, across = _reach(height, width)
-    around = F.pad(powers.log()[:, None], (across, across, down, down), mode="circular")
+    logarithms = powers.log()
+    # The mean was taken off the maps, so that nothing is left at the constant term: it counts as the frequencies beside it.
+    beside = [place for place in ((1 % height, 0), (0, 1 % width)) if place != (0, 0)]
+    logarithms[:, 0, 0] = torch.stack([logarithms[:, row, column] for row, column in beside]).mean(0)
+    around = F.pad(logarithms[:, None], (across, across, down, down), mode="circular")
     rows, columns = torch.arange(-down, down + 1).abs(), torch.arange(-across, across + 1).abs()
     ring = ((rows[:, None] > 1) | (columns > 1)).to(powers)
     number = int(ring.sum())
