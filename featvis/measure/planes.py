@@ -70,8 +70,8 @@ class Plane:
 
     power: square of the sum of the coefficients. own: sum of their squares; floor: the same beside each frequency. shared: minus the
     logarithm of the probability that maps agree so well and that their sum stands so high above its neighbours, whichever is larger.
-    each: the same for every map standing above its own neighbours, be it with another sign in each; maps that are alike count as fewer. Both
-    are at most exponential where there is nothing."""
+    each: the same for every map standing above its own neighbours, be it with another sign in each; maps that are alike count as
+    fewer. Both are at most exponential where there is nothing."""
 
     power: Tensor
     own: Tensor
@@ -127,8 +127,8 @@ def _above(powers: Tensor) -> Tensor:
 def _alike(spectra: Tensor) -> float:
     """How far the powers of two maps go together, 0 to 1: the square of their mean coherence, over all frequencies.
 
-    A gradient that hardly depends on the picture gives all maps one pattern. Only phases are compared, so that lines count no more than other
-    frequencies; normal coefficients of small coherence then show pi / 4 of it.
+    A gradient that hardly depends on the picture gives all maps one pattern. Only phases are compared, so that lines count no more than
+    other frequencies; normal coefficients of small coherence then show pi / 4 of it.
     """
     phases = spectra[:, admitted(*spectra.shape[1:])]
     count, tried = phases.shape
@@ -188,22 +188,27 @@ def _hann(length: int) -> Tensor:
 
 
 def _neighbours(powers: Tensor) -> tuple[Tensor, int]:
-    """The level around each frequency, from the mean logarithm of its neighbours, which few lines hardly raise; and how many these are."""
+    """The level that is expected at each frequency from its neighbours' logarithms, which few lines hardly raise; and how many these are.
+
+    The larger of two: their mean, and what it is where they are curved. A smooth pattern that all pictures share has a spectrum like a
+    hill, which stands above what is around its top and ridges.
+    """
     height, width = powers.shape[1:]
     down, across = _reach(height, width)
     logarithms = powers.log()
     # The mean was taken off the maps, so that nothing is left at the constant term: it counts as the frequencies beside it.
     beside = [place for place in ((1 % height, 0), (0, 1 % width)) if place != (0, 0)]
     logarithms[:, 0, 0] = torch.stack([logarithms[:, row, column] for row, column in beside]).mean(0)
-    around = F.pad(logarithms[:, None], (across, across, down, down), mode="circular")
-    rows, columns = torch.arange(-down, down + 1).abs(), torch.arange(-across, across + 1).abs()
-    ring = ((rows[:, None] > 1) | (columns > 1)).to(powers)
-    number = int(ring.sum())
-    # Of sums over columns and rows, as a box less its middle: one pass for each.
-    top, left = min(1, down), min(1, across)
-    middle = _boxed(around, top, left)[..., down - top : height + down - top, across - left : width + across - left]
-    sums = _boxed(around, down, across) - middle
-    return torch.exp(sums[:, 0] / number + EULER), number
+    rows, columns = torch.arange(-down, down + 1).to(powers)[:, None], torch.arange(-across, across + 1).to(powers)
+    ring = ((rows.abs() > 1) | (columns.abs() > 1)).to(powers)
+    # The middle's value where logarithms lie on a plane, and where they follow a parabola along each axis, by least squares.
+    curves = torch.stack([ring, ring * rows.square(), ring * columns.square()]).flatten(1)
+    flat, curved = ring / ring.sum(), torch.linalg.pinv(curves.T)[0].view_as(ring)
+    weights = powers.new_zeros(height, width, dtype=torch.complex128)
+    weights[rows.long() % height, columns.long() % width] = torch.complex(flat, curved)
+    # Both are even, and the sums run around the plane: two transforms for both.
+    levels = torch.fft.ifft2(torch.fft.fft2(logarithms) * torch.fft.fft2(weights))
+    return torch.exp(torch.maximum(levels.real, levels.imag) + EULER), int(ring.sum())
 
 
 def _reach(height: int, width: int) -> tuple[int, int]:
@@ -222,12 +227,6 @@ def _highest_around(power: Tensor) -> Tensor:
             part = around[down + row : down + row + height, across + column : across + column + width]
             found = torch.maximum(found, part)
     return found
-
-
-def _boxed(values: Tensor, down: int, across: int) -> Tensor:
-    """Sums over boxes of so many to each side."""
-    sizes = 2 * down + 1, 2 * across + 1
-    return F.avg_pool2d(values, sizes, stride=1, divisor_override=1)
 
 
 def _mirrored(height: int, width: int) -> Tensor:

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.bestiary import BESTIARY, built, energy_maps, plain_energy
 from helpers.energies import comb, white
+from torch import nn
 
 from featvis.measure.lines import RESOLUTION, find_combs, likeliest_periods
 from featvis.measure.planes import FEWEST_MAPS
@@ -50,6 +52,40 @@ def test_false_alarms_are_rare(energies, count):
     assert sum(alarms) < 3
 
 
+@pytest.mark.parametrize("own", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("smooth", [0, 1, 3])
+def test_a_pattern_that_all_pictures_share_is_no_grid(own, smooth):
+    """As behind a network whose gradient hardly depends on the picture; own: what each picture adds, beside it."""
+    generator = torch.Generator().manual_seed(0)
+
+    def fields(count):
+        field = torch.randn(count, 1, 72, 72, generator=generator)
+        for _ in range(smooth):
+            field = F.avg_pool2d(field, 3, 1, 1)
+        return (field / field.std())[:, 0, 4:-4, 4:-4]
+
+    alarms = [bool(find_combs((fields(1) + own * fields(24)).square())) for _ in range(20)]
+    assert sum(alarms) < 3
+
+
+def test_a_linear_network_shows_no_grid_of_chance():
+    """All pictures have one gradient: that of its weights."""
+    alarms = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.Flatten(),
+            nn.LazyLinear(1),
+        )
+        pictures = (0.05 * torch.randn(16, 3, 32, 32) + torch.randn(3, 1, 1)).requires_grad_()
+        (gradient,) = torch.autograd.grad(network(pictures).sum(), pictures)
+        alarms.append(bool(find_combs(gradient.square().sum(1))))
+    assert sum(alarms) < 3
+
+
 @pytest.mark.parametrize("period", [(2, 2), (3, 3), (4, 4), (5, 5), (7, 7), (1, 6), (12, 1), (4, 8), (16, 16), (9, 2)])
 def test_a_planted_comb_is_found_by_axis(period):
     (found,) = find_combs(comb(96, 112, *period, 0.3))
@@ -86,6 +122,14 @@ def test_a_strong_grid_near_a_long_period_drifts_all_the_same(into, of):
     (found,) = find_combs(white(32, of, of) * wave)
     assert found.period is None
     assert abs(found.frequency[1]) == pytest.approx(into / of, abs=0.1 / of)
+
+
+def test_a_faint_grid_of_few_pictures_does_not_drift():
+    """Their textures spread its lines by up to a third of a cycle over the map."""
+    wave = 1 + 0.2 * torch.cos(2 * torch.pi * torch.arange(224) / 8)
+    for seed in range(10):
+        periods = [comb.period for comb in find_combs(natural(8, 224, 224, 7 * seed) * wave[:, None] * wave)]
+        assert periods == [(8, 8)]
 
 
 def test_a_faint_line_beside_a_harmonic_is_no_comb_of_its_own():
