@@ -89,7 +89,8 @@ def draw_gradients(model: Model, paths: list[Path], folder: Path, asked: Gradien
         saved = {"gradient": list(arrays.values())[-1], "vanilla": arrays["gradient"], "picture": seen, **settings}
         write_atomically(folder / f"{name}.npz", partial(np.savez_compressed, **saved))
         finished += 1
-        say(f"{folder / name}.png  {finding.short()}" + "".join(f" Note: {note}." for note in picture.notes))
+        said = replace(finding, step="").sentence()
+        say(f"{folder / name}.png  {said}" + "".join(f" Note: {note}." for note in picture.notes))
     print_notes((), skipped)
     if not finished:
         raise FeatvisError(f"none of {len(paths)} pictures could be read")

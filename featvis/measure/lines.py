@@ -26,8 +26,8 @@ FALSE_ALARMS = 0.01
 
 RESOLUTION, SHARPEST, SPREAD = 1 / 3, 0.02, 2.0
 """Cycles over the whole map within which a frequency is taken for that of a whole period: at most, for the strongest of lines, and what
-is added to that for one as strong as its neighbours, falling as the root of its strength. The textures of few pictures spread faint lines by
-up to a third of a cycle; a resize with align_corners moves its grid by two thirds or more."""
+is added to that for one as strong as its neighbours, falling as the root of its strength. The textures of few pictures spread faint lines
+by up to a third of a cycle; a resize with align_corners moves its grid by two thirds or more."""
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ def test_each_period_is_blamed_on_the_layer_whose_evening_lowers_it(pictures: li
     assert exact["wide.1"] == pytest.approx(plain.value - without.value, rel=1e-6)
     said = audit.blamed()
     assert said[0].startswith("E(2) = ")
-    assert "from narrow; without narrow E(2) = " in said[0]
+    assert "narrow makes 100% of it; without narrow E(2) = " in said[0]
 
 
 def test_two_layers_that_only_together_make_a_period_are_said_to_interact(pictures: list[Path]) -> None:
