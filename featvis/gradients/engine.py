@@ -22,7 +22,7 @@ from featvis.tracing.networks import home
 from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import SAME, Handles, Prepared, Run, difference
 from featvis.tracing.refusals import refusals
-from featvis.tracing.state import State
+from featvis.tracing.state import State, plain_attributes
 from featvis.tracing.trace import COARSE, Trace
 from featvis.tracing.traced import TracedPeriods
 
@@ -195,8 +195,9 @@ class GradientEngine:
             # Such tensors take part in no gradient; a copy does.
             images = images.clone()
         if self._state is None or not self._state.holds(self.module):
+            before = plain_attributes(self.module)
             self._start(images, draws)
-            self._state = State(self.module)
+            self._state = State(self.module, before)
         return images
 
     def _start(self, images: Tensor, draws: Draws) -> None:

@@ -5,7 +5,7 @@ import torch
 from helpers.networks import strided
 from torch import nn
 
-from featvis.tracing.state import State
+from featvis.tracing.state import State, plain_attributes
 
 
 class Kept(nn.Module):
@@ -48,4 +48,32 @@ def test_a_long_tensor_that_changes_all_over_is_seen():
     network = nn.Linear(300, 100)
     state = State(network)
     network.weight.data.mul_(1.001)
+    assert not state.holds(network)
+
+
+def test_a_plain_attribute_that_changes_is_seen():
+    network = strided()
+    state = State(network)
+    layer = next(part for part in network.modules() if isinstance(part, nn.Conv2d))
+    layer.stride = (1, 1)
+    assert not state.holds(network)
+
+
+def test_what_the_network_counts_by_itself_is_not_looked_at():
+    class Counts(nn.Module):
+        calls = 0
+        last = (0, [0])  # No plain tuple, and not to be compared.
+
+        def forward(self, images):
+            self.calls += 1
+            return images
+
+    network = Counts()
+    network.calls, network.slope = 0, float("nan")
+    before = plain_attributes(network)
+    network(torch.zeros(1))
+    state = State(network, before)
+    network(torch.zeros(1))
+    assert state.holds(network)
+    network.slope = 0.5
     assert not state.holds(network)
