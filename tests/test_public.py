@@ -3,6 +3,10 @@
 import inspect
 from importlib.resources import files
 
+import pytest
+import torch
+from torch import nn
+
 import featvis
 
 NAMES = """
@@ -46,3 +50,34 @@ def test_no_name_hides_a_module():
     """A function with the name of a module would be replaced by the module as soon as something imports it."""
     modules = {path.name.removesuffix(".py") for path in files("featvis").iterdir()}
     assert modules.isdisjoint(featvis.__all__)
+
+
+NETWORK = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2))
+MISTAKEN = {
+    "a bare network audited": (lambda: featvis.audit_pictures(NETWORK, ["cat.png"]), "a network of type Sequential"),
+    "a bare network compared": (lambda: featvis.compare_variants({"it": NETWORK}, ["cat.png"]), "type Sequential"),
+    "tensors as pictures": (
+        lambda: featvis.audit_pictures(featvis.Model(NETWORK), torch.zeros(2, 3, 8, 8)),
+        "a picture of type Tensor",
+    ),
+    "no pictures": (lambda: featvis.audit_pictures(featvis.Model(NETWORK), []), "no pictures were given"),
+    "no picture files": (lambda: featvis.audit_picture_files([]), "no pictures were given"),
+    "a network to load": (lambda: featvis.load_model(NETWORK), "a network's name of type Sequential"),
+    "a name as a network": (lambda: featvis.Model("resnet50"), "expected a torch.nn.Module"),
+    "a model repaired": (lambda: featvis.operate(featvis.Model(NETWORK), "blurpool"), "a network of type Model"),
+    "a number as a fix": (lambda: featvis.operate(NETWORK, 3), "a fix of type int"),
+}
+
+
+@pytest.mark.parametrize(("call", "said"), MISTAKEN.values(), ids=MISTAKEN)
+def test_arguments_of_another_type_are_one_line(call, said):
+    with pytest.raises(featvis.FeatvisError, match=said) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_by_their_names():
+    model = featvis.load_model("zoo:cifar-k3s2")
+    path = files("featvis.models.zoo").joinpath("cat.png")
+    energies = [featvis.audit_pictures(model, given).energy for given in ([str(path)], str(path), [path])]
+    assert energies[0] == energies[1] == energies[2]

@@ -29,11 +29,12 @@ from featvis.audit.record import Audit
 from featvis.audit.request import AT_ONCE, TOP, UNWATCHED, Request, Running, Watching
 from featvis.audit.resume import Kept, State, marks_of, told
 from featvis.compat import versions
+from featvis.data.pictures import picture_files
 from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.periods import measurable
-from featvis.models.model import Model
+from featvis.models.model import Model, expect_model
 from featvis.tracing.hashes import operations_of, weights_hash
 from featvis.tracing.networks import as_input
 from featvis.tracing.refusals import check_traceable
@@ -42,14 +43,14 @@ from featvis.tracing.trace import trace
 
 def audit_pictures(
     model: Model,
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     request: Request = TOP,
     running: Running = AT_ONCE,
     watching: Watching = UNWATCHED,
 ) -> Audit:
     """Measure the checkerboard in a model's gradients at pictures, in one pass and constant memory.
 
-    paths: picture files, as `find_pictures` gives them. request: what is measured, such as Request(score="seeds"). running: how, which
+    paths: picture files, or a folder or glob. request: what is measured, such as Request(score="seeds"). running: how, which
     changes no number. watching: who looks on.
 
     Raises FeatvisError for a bad picture (unless the request skips them: counted and said), a score that gives no gradient, a folder with
@@ -60,6 +61,8 @@ def audit_pictures(
     >>> audit.total_stride, list(audit.energy), audit.pictures, audit.replicates
     (8, [2, 4, 8], 1, 'tiles')
     """
+    expect_model(model)
+    paths = picture_files(paths)
     group = running.group
     if group.size > len(paths):
         raise FeatvisError(f"{group.size} processes for {len(paths)} pictures; start at most one for each picture")

@@ -22,13 +22,14 @@ from featvis.audit.drift import Moments, OutputDrift, classes_of, random_crops, 
 from featvis.audit.record import Audit
 from featvis.audit.request import TOP, UNWATCHED, Request, Watching
 from featvis.compat import versions
+from featvis.data.pictures import picture_files
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.periods import measurable
 from featvis.measure.sums import EnergySums
-from featvis.models.model import Model
+from featvis.models.model import Model, expect_model
 from featvis.repair.surgery import FIXES, operate
 from featvis.tracing.hashes import weights_hash
 from featvis.tracing.networks import as_input, copy_module
@@ -97,7 +98,7 @@ def fixed_variants(
 
 def compare_variants(
     variants: Mapping[str, Model | Variant],
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     request: Request = TOP,
     classes: Sequence[int | None] | None = None,
     crops: int = CROPS,
@@ -106,9 +107,9 @@ def compare_variants(
     """Measure variants of a network side by side, in one pass and constant memory; the first is what the others are held against.
 
     The score `top` is the first variant's top class, for all. Energies are measured with the least common multiple of the total strides, so
-    that all have the same periods and lose the same border. paths: picture files. request: what is measured; its attribution is that of
-    variants given as a Model. classes: the right class of each picture, None where it is not known. crops: shifted crops of each for the
-    consistency, 0 to leave it out. watching: who looks on.
+    that all have the same periods and lose the same border. paths: picture files, or a folder or glob. request: what is measured; its
+    attribution is that of variants given as a Model. classes: the right class of each picture, None where it is not known. crops:
+    shifted crops of each for the consistency, 0 to leave it out. watching: who looks on.
 
     Raises FeatvisError for variants that take other inputs or return other outputs, naming the first that does, for a bad picture
     (unless the request skips them: counted and said), and where GradientEngine does.
@@ -124,6 +125,9 @@ def compare_variants(
         raise FeatvisError(
             f"a comparison with {request} and {crops} crops; give a batch size, no culprits, and 0 or at least 2 crops"
         )
+    for variant in variants.values():
+        expect_model(variant.model if isinstance(variant, Variant) else variant)
+    paths = picture_files(paths)
     runs = _runs(variants, request)
     for run in runs:
         check_traceable(run.variant.model.module)

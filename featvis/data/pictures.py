@@ -79,6 +79,25 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def picture_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """A list of files as it is, repetitions too; of a single name all pictures that it stands for.
+
+    Raises FeatvisError for anything else.
+    """
+    if isinstance(paths, str | Path):
+        return find_pictures(paths)
+    files = list(paths)
+    strange = next((file for file in files if not isinstance(file, str | Path)), None)
+    if strange is not None:
+        raise FeatvisError(
+            f"a picture of type {type(strange).__name__}; expected the name of a file. For tensors, give what input_gradient returns to "
+            "checkerboard_energy"
+        )
+    if not files:
+        raise FeatvisError("no pictures were given; give files, or a folder or glob such as 'photos/*.jpg'")
+    return [Path(file) for file in files]
+
+
 def _expand(path: str) -> list[Path]:
     if os.path.isfile(path):
         return [Path(path)]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featvis.audit.record import Audit
-from featvis.data.pictures import load_picture, prepare
+from featvis.data.pictures import load_picture, picture_files, prepare
 from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.measure.finding import Finding
@@ -226,10 +226,13 @@ def measure_pictures(pictures: Tensor, period: int = PERIOD, batch_size: int = 6
     return meter.compute()
 
 
-def audit_picture_files(paths: Sequence[Path], period: int = PERIOD, skip_bad: bool = False) -> PictureAudit:
+def audit_picture_files(
+    paths: str | Path | Sequence[str | Path], period: int = PERIOD, skip_bad: bool = False
+) -> PictureAudit:
     """Measure the checkerboard in picture files, as they are: nothing is resized or cropped to a common size.
 
-    period: the longest period, whose divisors are measured too. Raises FeatvisError for a file that is no picture, unless skip_bad.
+    paths: picture files, or a folder or glob. period: the longest period, whose divisors are measured too. Raises FeatvisError for a file
+    that is no picture, unless skip_bad.
 
     >>> from featvis.models.zoo import PHOTOGRAPH
     >>> found = featvis.audit_picture_files([PHOTOGRAPH])
@@ -239,7 +242,8 @@ def audit_picture_files(paths: Sequence[Path], period: int = PERIOD, skip_bad: b
     meter = PictureMeter(period)
     notes: list[str] = []
     skipped: list[str] = []
-    for path in paths:
+    files = picture_files(paths)
+    for path in files:
         try:
             picture = load_picture(path)
             pixels = prepare(picture, None, None, "bilinear")
@@ -255,7 +259,7 @@ def audit_picture_files(paths: Sequence[Path], period: int = PERIOD, skip_bad: b
             raise FeatvisError(f"{path.name}: {error}") from None
     if skipped:
         notes.append(f"skipped {len(skipped)} pictures that could not be read; the first: {skipped[0]}")
-    return meter.compute([*notes, *jpeg_notes(paths)])
+    return meter.compute([*notes, *jpeg_notes(files)])
 
 
 def jpeg_notes(paths: Sequence[Path]) -> list[str]:

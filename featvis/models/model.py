@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from featvis.data.pictures import Picture, load_picture, prepare
+from featvis.errors import FeatvisError
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Model:
     seed: int | None = None
     notes: tuple[str, ...] = ()
     output: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, nn.Module):
+            raise FeatvisError(
+                f"Model of {self.module!r:.60}; expected a torch.nn.Module. featvis.load_model loads a network by its name"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -85,3 +92,12 @@ class Model:
             "std": list(self.std),
             "device": str(self.device),
         }
+
+
+def expect_model(given: object) -> None:
+    """Raises FeatvisError for anything but a Model, whose pictures could not be prepared."""
+    if not isinstance(given, Model):
+        raise FeatvisError(
+            f"a network of type {type(given).__name__}; expected a featvis.Model, such as "
+            "featvis.Model(network, input_size=(3, 224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))"
+        )

@@ -56,6 +56,11 @@ def load_model(
     >>> model.input_size, model.labels[3]
     ((3, 32, 32), 'cat')
     """
+    if not isinstance(spec, str):
+        raise FeatvisError(
+            f"a network's name of type {type(spec).__name__}; expected a string. A network that is there already only needs "
+            "featvis.Model(network)"
+        )
     target, wanted = _device(str(device)), Preprocessing(**preprocessing)
     if not 0 <= seed < 2**63:
         raise FeatvisError(f"the seed {seed} is out of range; give 0 to {2**63 - 1}")

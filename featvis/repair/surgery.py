@@ -175,6 +175,10 @@ def operate(
     >>> changes
     [Change(layer='0', before='convolution 3 stride 2', after='convolution 4 stride 2', note='')]
     """
+    if not isinstance(module, nn.Module):
+        raise FeatvisError(
+            f"a network of type {type(module).__name__}; expected a torch.nn.Module, such as a Model's .module"
+        )
     name, fix = _named(fix)
     applied = getattr(module, MARK, ())
     if name in applied:
@@ -201,6 +205,8 @@ def operate(
 def _named(fix: Fix | str) -> tuple[str, Fix]:
     if isinstance(fix, Fix):
         return next((name for name, known in FIXES.items() if known is fix), fix.description), fix
+    if not isinstance(fix, str):
+        raise FeatvisError(f"a fix of type {type(fix).__name__}; expected a Fix or one of {', '.join(FIXES)}")
     if fix not in FIXES:
         raise FeatvisError(f"no fix {fix!r}{nearest_names(fix, FIXES)}; known: {', '.join(FIXES)}")
     return fix, FIXES[fix]
