@@ -171,10 +171,11 @@ def repetition(coordinates: Tensor) -> Fraction | None:
         for length in range(1, len(inner) // 2 + 1):
             if float((inner[length:] - inner[:-length]).abs().amax()) < 10 * CLOSE:
                 return _ratio(float(inner[: len(inner) // length * length].sum()) / (len(inner) // length))
-    # A small map has few distances, and its edge lies elsewhere.
+    # A small map has few distances, and its edge lies elsewhere. Where means over windows have drawn all of it together, none is whole.
     usual, count = torch.unique((distances / CLOSE / 10).round(), return_counts=True)
     most = int(count.argmax())
-    return _ratio(float(usual[most]) * CLOSE * 10) if 2 * int(count[most]) >= len(distances) else None
+    ratio = _ratio(float(usual[most]) * CLOSE * 10)
+    return ratio if 2 * int(count[most]) >= len(distances) and ratio.denominator == 1 else None
 
 
 def _ratio(value: float) -> Fraction:

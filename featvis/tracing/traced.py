@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 REPEATS = 4
 """A period can be told from position only where it fits so many times along its axis."""
 
+STILL = Fraction(1, 4)
+"""A grid that moves by less than this over the whole axis, in pixels, repeats: means over windows that padding cuts off are that uneven."""
+
 
 @dataclass(frozen=True)
 class TracedPeriods:
@@ -50,6 +53,9 @@ class TracedPeriods:
         for number, axis, stride in found:
             if not stride:
                 continue
+            whole = round(stride)
+            if abs(stride - whole) * sizes[axis] < STILL * stride:
+                stride = Fraction(whole)
             if stride.denominator > 1 and stride.numerator * REPEATS > sizes[axis]:
                 drifting[stride] = None
             elif number == 0:

@@ -9,9 +9,11 @@ from helpers.bestiary import BESTIARY, UNKNOWN, built
 from helpers.networks import Function
 from torch import nn
 
+from featvis.tracing.grids import Grid
 from featvis.tracing.layer_table import explaining_layers
 from featvis.tracing.places import Place, merged, recurrence, repetition
 from featvis.tracing.trace import trace
+from featvis.tracing.traced import TracedPeriods
 
 
 def test_the_bestiary_is_large():
@@ -81,6 +83,20 @@ def test_patches_of_a_resized_picture_drift(mode):
     traced = trace(network, torch.randn(1, 3, 60, 60)).periods()
     assert traced.drifting == (Fraction(30, 7),)
     assert traced.period is None
+
+
+@pytest.mark.parametrize(("stride", "drifts"), [(Fraction(5823, 182), False), (Fraction(895, 28), True)])
+def test_a_grid_that_hardly_moves_over_the_picture_repeats(stride, drifts):
+    """Of seven windows of 32 pixels the last lies .04 of a pixel off, or .25."""
+    traced = TracedPeriods.of([], (224, 224), Grid((stride, stride), (7, 7), (2, 3)))
+    assert bool(traced.drifting) == drifts
+    assert traced.strides == ((1, 1) if drifts else (32, 32))
+
+
+def test_means_over_windows_that_padding_cuts_off_show_no_ratio():
+    """As of 7 x 7 windows over a map of 7 x 7."""
+    means = torch.tensor([12.0, 33.5473, 64.0055, 96.0, 127.9945, 159.989, 190.7545])
+    assert repetition(means) is None
 
 
 def test_means_of_far_pixels_are_not_taken_for_an_elements_own_place():
