@@ -232,7 +232,7 @@ def compared(audit: Audit, maps: Tensor) -> dict[str, object]:
         "traced": "unknown" if traced is None else period_words(simple(traced)),
         "found": "; ".join("drifts" if one is None else period_words(simple(one)) for one in found),
         "left": "; ".join(map(str, left)),
-        "headline": audit.finding.sentence(),
+        "headline": replace(audit.finding, step="").sentence(),
     }
     if period > 1:
         measure, plain = audit.energy[period], plain_energy(maps, (period, period))

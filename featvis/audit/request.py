@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featvis.audit.batches import Measured
 from featvis.audit.distributed import Group
@@ -14,6 +14,9 @@ from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.compensations import attribution_named
 from featvis.measure.sums import Energies
+
+if TYPE_CHECKING:
+    from featvis.audit.record import Audit
 
 USUAL, MOST = 8, 10**6
 """Pictures at a time where nothing else is asked for, and at most."""
@@ -95,7 +98,7 @@ class Watching:
 
     progress is called with the pictures done so far; seen with a name, the variant's or what is made of the gradients, each batch that was
     measured and the total stride; energies with those of this process, every ten batches; stop after each batch: where it says so
-    the run ends, with what is done kept.
+    the run ends, with what is done kept; done with the finished audit, by the first process, before what is kept is deleted.
 
     >>> from featvis.models.zoo import PHOTOGRAPH
     >>> done = []
@@ -109,6 +112,7 @@ class Watching:
     seen: Callable[[str, Measured, int], None] = lambda name, batch, total_stride: None
     energies: Callable[[Energies], None] = lambda energies: None
     stop: Callable[[], bool] = lambda: False
+    done: Callable[[Audit], None] = lambda audit: None
 
 
 TOP, AT_ONCE, UNWATCHED = Request(), Running(), Watching()

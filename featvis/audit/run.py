@@ -115,7 +115,6 @@ def _audited(
     if engine.record is None:
         # All that was left for this process was measured before, or could not be read.
         engine.admitted(_noise(model), Draws(request.seed, range(2)))
-    kept.close()
     run: dict[str, Any] = {} if engine.output is None else {"output": engine.output}
     run |= {"batch_size": batch_size, "prepared": engine.prepared, "processes": group.size, "versions": versions()}
     audit = Audit.traced_by(
@@ -125,16 +124,19 @@ def _audited(
         notes=(*model.notes, *said, *bounded, *engine.notes, *halving.notes, *whole.notes),
         settings={**settings, **run},
     )
-    if suspects is None:
-        return audit
-    progress = _stoppable(watching)
-    if started:
-        # What an earlier run measured was not watched.
-        culprits, notes = find_culprits(model, paths, audit, progress, request)
-    else:
-        culprits, notes = suspects.culprits(model, remembered, audit, progress)
-        notes += remembered.notes()
-    return replace(audit, culprits=culprits, notes=(*audit.notes, *notes))
+    if suspects is not None:
+        progress = _stoppable(watching, kept.folder)
+        if started:
+            # What an earlier run measured was not watched.
+            culprits, notes = find_culprits(model, paths, audit, progress, request)
+        else:
+            culprits, notes = suspects.culprits(model, remembered, audit, progress)
+            notes += remembered.notes()
+        audit = replace(audit, culprits=culprits, notes=(*audit.notes, *notes))
+    if group.leads:
+        watching.done(audit)
+    kept.close()
+    return audit
 
 
 CHECK_EVERY = 10
@@ -223,14 +225,14 @@ def _kept(model: Model, paths: Sequence[Path], settings: Mapping[str, Any], runn
     return Kept(Path(running.folder), belonging, marks, names, running.group, size)
 
 
-def _stoppable(watching: Watching) -> Callable[[int], None]:
+def _stoppable(watching: Watching, folder: Path | None) -> Callable[[int], None]:
     """The progress of the culprits, which raises FeatvisError where it is told to stop."""
 
     def progress(done: int) -> None:
         watching.progress(done)
         if watching.stop():
             raise FeatvisError(
-                "stopped while the culprits were looked for; the audit is done: leave --culprits out to have it alone"
+                f"stopped while the culprits were looked for; {told(folder)}. Leave --culprits out to have the audit alone"
             )
 
     return progress

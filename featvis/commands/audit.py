@@ -97,22 +97,24 @@ def audit(
 
             gathered = Gathered(model)
         total = len(paths) * (2 if culprits else 1)
+
+        def write(result: Audit) -> None:
+            if json_path:
+                write_text(json_path, result.to_json())
+            if profile_path:
+                save_profile(result, profile_path)
+            if html_path and gathered is not None:
+                from featvis.report import write_report
+
+                gathered.equalise(result)
+                write_report(html_path, result, pictures=gathered.views(), command=command_line(context))
+
         with audit_bar(total, shown=group.leads) as (progress, energies):
-            watching = Watching(
-                progress, UNWATCHED.seen if gathered is None else gathered.add_beside_plain, energies, stop
-            )
+            seen = UNWATCHED.seen if gathered is None else gathered.add_beside_plain
+            watching = Watching(progress, seen, energies, stop, write)
             result = audit_pictures(model, paths, request, running, watching)
     if not group.leads:
         return
-    if json_path:
-        write_text(json_path, result.to_json())
-    if profile_path:
-        save_profile(result, profile_path)
-    if html_path and gathered is not None:
-        from featvis.report import write_report
-
-        gathered.equalise(result)
-        write_report(html_path, result, pictures=gathered.views(), command=command_line(context))
     print_audit(result, model.spec)
     if result.culprits:
         print_culprits(result)

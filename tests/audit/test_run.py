@@ -15,7 +15,7 @@ from helpers.running import save_pictures
 from torch import nn
 
 from featvis.audit import run as audits
-from featvis.audit.request import AT_ONCE, Request, Running, Watching
+from featvis.audit.request import AT_ONCE, USUAL, Request, Running, Watching
 from featvis.audit.resume import Kept
 from featvis.audit.run import audit_pictures
 from featvis.errors import FeatvisError
@@ -81,6 +81,37 @@ def test_an_audit_killed_at_its_very_end_has_nothing_left_to_measure(model, path
     assert numbers(again) == numbers(whole)
     assert again.settings == whole.settings
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("culprits", [False, True])
+def test_what_is_kept_is_there_until_the_result_is_written(model, paths, tmp_path, culprits):
+    """A kill while the layers are asked, or while the record is written, loses nothing that was measured."""
+    request, kept = Request(skip_bad=True, culprits=culprits), Running(folder=tmp_path / "state", resume=True)
+    written = []
+
+    def fail(audit):
+        written.append(audit)
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        audit_pictures(model, paths, request, kept, Watching(done=fail))
+    done = []
+    again = audit_pictures(model, paths, request, kept, Watching(progress=done.append, done=written.append))
+    assert written[0].energy == written[1].energy == again.energy
+    assert not (tmp_path / "state").exists()
+    assert bool(done) == culprits  # Nothing is left to measure; the culprits are asked again.
+
+
+def test_a_search_for_culprits_that_is_stopped_keeps_the_audit(model, paths, tmp_path):
+    seen = []
+
+    def stop():
+        return len(seen) > len(paths) // USUAL + 2
+
+    request, kept = Request(skip_bad=True, culprits=True), Running(folder=tmp_path / "state", resume=True)
+    with pytest.raises(FeatvisError, match="stopped while the culprits were looked for; what is done is kept"):
+        audit_pictures(model, paths, request, kept, Watching(progress=seen.append, stop=stop))
+    assert list((tmp_path / "state").glob("part-*"))
 
 
 def test_at_most_the_batches_since_the_last_save_are_done_again(model, paths, tmp_path):
