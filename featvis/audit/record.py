@@ -264,7 +264,11 @@ def load_profile(path: str | Path) -> tuple[Tensor, dict[str, Any]]:
         rows = saved.profile
         if not rows or len({len(row) for row in rows}) != 1 or any(value < 0 for row in rows for value in row):
             raise FeatvisError("the profile is not a table of non-negative numbers; measure it again")
-        return torch.tensor(rows, dtype=torch.float64), saved.settings
+        profile = torch.tensor(rows, dtype=torch.float64)
+        # Its mean is 1, or a little more where noise made an empty phase negative.
+        if not 1 - 1e-6 <= float(profile.mean()) < 2:
+            raise FeatvisError(f"the profile has a mean of {float(profile.mean()):g}, not 1; measure it again")
+        return profile, saved.settings
 
     return read_saved(path, "the profile ", parse, "--save-profile")
 

@@ -29,7 +29,7 @@ from featvis.audit.record import Audit
 from featvis.audit.request import AT_ONCE, TOP, UNWATCHED, Request, Running, Watching
 from featvis.audit.resume import Kept, State, marks_of, told
 from featvis.compat import versions
-from featvis.data.pictures import picture_files
+from featvis.data.pictures import listed_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.draws import Draws
 from featvis.gradients.engine import GradientEngine
@@ -62,7 +62,7 @@ def audit_pictures(
     (8, [2, 4, 8], 1, 'tiles')
     """
     expect_model(model)
-    paths = picture_files(paths)
+    paths = listed_pictures(paths)
     group = running.group
     if group.size > len(paths):
         raise FeatvisError(f"{group.size} processes for {len(paths)} pictures; start at most one for each picture")

@@ -22,7 +22,7 @@ from featvis.audit.drift import Moments, OutputDrift, classes_of, random_crops, 
 from featvis.audit.record import Audit
 from featvis.audit.request import TOP, UNWATCHED, Request, Watching
 from featvis.compat import versions
-from featvis.data.pictures import picture_files
+from featvis.data.pictures import listed_pictures
 from featvis.errors import FeatvisError
 from featvis.gradients.attributions import PLAIN, Attribution
 from featvis.gradients.draws import Draws
@@ -127,7 +127,7 @@ def compare_variants(
         )
     for variant in variants.values():
         expect_model(variant.model if isinstance(variant, Variant) else variant)
-    paths = picture_files(paths)
+    paths = listed_pictures(paths)
     runs = _runs(variants, request)
     for run in runs:
         check_traceable(run.variant.model.module)

@@ -79,7 +79,7 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def picture_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+def listed_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """A list of files as it is, repetitions too; of a single name all pictures that it stands for.
 
     Raises FeatvisError for anything else.

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from featvis.audit.record import Audit
-from featvis.data.pictures import load_picture, picture_files, prepare
+from featvis.data.pictures import listed_pictures, load_picture, prepare
 from featvis.errors import FeatvisError
 from featvis.files import plain
 from featvis.measure.finding import Finding
@@ -242,7 +242,7 @@ def audit_picture_files(
     meter = PictureMeter(period)
     notes: list[str] = []
     skipped: list[str] = []
-    files = picture_files(paths)
+    files = listed_pictures(paths)
     for path in files:
         try:
             picture = load_picture(path)

@@ -6,15 +6,20 @@ import copy
 import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.findings import audit, comparison
+from torch import nn
 
 from featvis.audit.gate import exceeded, grown
-from featvis.audit.record import Audit
+from featvis.audit.record import Audit, load_profile, save_profile
 from featvis.commands.report import _parsed
 from featvis.errors import FeatvisError
+from featvis.gradients.compensations import Equalise
+from featvis.gradients.engine import GradientEngine
 from featvis.report import report_html
 
 VALUES: list[Any] = [
@@ -73,6 +78,27 @@ def test_no_mutation_of_a_record_ends_in_a_traceback() -> None:
             if isinstance(result, Audit):
                 grown(result, before)
                 exceeded(result, 0.05)
+            read += 1
+        except FeatvisError:
+            refused += 1
+    assert min(read, refused) > 20
+
+
+def test_no_mutation_of_a_profile_ends_in_a_traceback(tmp_path: Path) -> None:
+    draw, path = random.Random(SEED), tmp_path / "profile.json"
+    whole = save_profile(audit(culprits=()), path).read_text(encoding="utf-8")
+    torch.manual_seed(0)
+    images, engine = (
+        torch.randn(1, 3, 16, 16),
+        GradientEngine(nn.Sequential(*(nn.Conv2d(3, 3, 3, 2, 1) for _ in "ab")), "seeds"),
+    )
+    read = refused = 0
+    for _ in range(MUTATIONS):
+        path.write_text(mutated(whole, draw), encoding="utf-8")
+        try:
+            profile, settings = load_profile(path)
+            assert isinstance(settings, dict)
+            assert Equalise().with_profile(profile)(engine, images).isfinite().all()
             read += 1
         except FeatvisError:
             refused += 1
