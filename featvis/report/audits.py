@@ -15,6 +15,7 @@ from featvis.measure.change import least
 from featvis.measure.spectra import white_flatness
 from featvis.report.explorer import stack_of
 from featvis.report.page import Parts, page_html
+from featvis.report.sides import Side, sides_at, sides_of
 from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
 from featvis.report.views import PictureView
 from featvis.report.words import command_of, comparison_command_of
@@ -71,7 +72,9 @@ def _audit_html(
             remarks=(*audit.notes, *(comparison.notes if comparison else ())),
             skipped=list(dict.fromkeys((*audit.skipped, *(comparison.skipped if comparison else ())))),
             views=pictures,
-            period=audit.total_stride,
+            period=audit.finding.spoken,
+            gridded=audit.finding.period is not None,
+            sides=_sides_of(audit, pictures),
         ),
         audit=audit,
         comparison=comparison,
@@ -81,6 +84,16 @@ def _audit_html(
         profiles=profile_images({"": audit.profile}),
         white=white_flatness(len(audit.profile), len(audit.profile[0])),
     )
+
+
+def _sides_of(audit: Audit, views: Sequence[PictureView]) -> dict[str, Side]:
+    """What was measured, and the maps beside it at the pictures that are shown."""
+    labels = list(dict.fromkeys(version.label for view in views for version in view.versions))
+    plain = {audit.settings.get(name, given) for name, given in (("method", "vanilla"), ("compensation", "none"))}
+    # Plain gradients come first, beside what was measured instead of them.
+    own = labels[:1] if plain == {"vanilla", "none"} else labels[1:2]
+    finding = audit.finding
+    return sides_at(views, finding.spoken, audit.pictures) | sides_of(dict.fromkeys(own, audit), finding)
 
 
 def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], command: str | None) -> str:
@@ -101,7 +114,9 @@ def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], co
             remarks=(*comparison.notes, *(note for row in rows for note in row.audit.notes)),
             skipped=comparison.skipped,
             views=pictures,
-            period=comparison.total_stride,
+            period=comparison.finding.spoken,
+            gridded=comparison.finding.period is not None,
+            sides=sides_of({row.name: row.audit for row in rows}, comparison.finding),
             chosen=(0, 1 if best is None else [row.name for row in rows].index(best.name)),
         ),
         comparison=comparison,

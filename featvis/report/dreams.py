@@ -16,6 +16,7 @@ from featvis.files import document_text, write_text
 from featvis.measure.change import Change, least
 from featvis.report.explorer import stack_of
 from featvis.report.page import Parts, page_html
+from featvis.report.sides import sides_of
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import PictureView, Version, channels_last
 
@@ -62,6 +63,7 @@ def dreams_html(
         "gradient": {one.title: Audit.of(one.gradient) for one in found if one.gradient is not None},
     }
     best = least(changes(found))
+    finding = None if found[0].picture is None else Audit.of(found[0].picture).finding
     views = _views(found, start)
     return page_html(
         "dream.html",
@@ -77,7 +79,9 @@ def dreams_html(
             stack=stack_of(()),
             remarks=(*notes, *(note for one in found for note in one.notes)),
             views=views,
-            period=first.total_stride,
+            period=first.total_stride if finding is None else finding.spoken,
+            gridded=finding is not None and finding.period is not None,
+            sides={} if finding is None else sides_of(energies["picture"], finding),
             chosen=_chosen([version.label for view in views for version in view.versions], found, best),
         ),
         found=found,

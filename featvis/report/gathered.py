@@ -8,7 +8,7 @@ import torch
 from featvis.audit.batches import Measured
 from featvis.audit.record import Audit
 from featvis.gradients.attributions import PLAIN, Gradients
-from featvis.gradients.compensations import Equalise
+from featvis.gradients.compensations import Equalise, Jitter
 from featvis.gradients.draws import Draws
 from featvis.measure.phases import expected_profile
 from featvis.models.model import Model
@@ -37,19 +37,19 @@ class Gathered:
         known += list(batch.gradients[:room].cpu().numpy())
 
     def add_beside_plain(self, label: str, batch: Measured, total_stride: int) -> None:
-        """Add a batch of an audit's attribution; its plain gradients stand beside another one."""
+        """Add a batch of an audit's attribution, with the plain gradients beside another one, and with jitter beside plain ones."""
         room = self.most - len(self.pictures)
-        if label == str(PLAIN):
-            self.add("gradient", batch, total_stride)
-        elif room > 0:
-            plain = PLAIN(batch.engine, batch.images[:room], batch.numbers[:room])
-            self.add(label, batch, total_stride)
-            self.maps.setdefault("gradient", []).extend(plain.cpu().numpy())
+        plain = label == str(PLAIN)
+        self.add("gradient" if plain else label, batch, total_stride)
+        if room > 0 and (total_stride > 1 or not plain):
+            other = Jitter() if plain else PLAIN
+            maps = other(batch.engine, batch.images[:room], batch.numbers[:room])
+            self.maps.setdefault("jitter" if plain else "gradient", []).extend(maps.cpu().numpy())
 
     def equalise(self, audit: Audit) -> None:
         """Where plain gradients stand alone: the same with the audit's own profile divided out, as `equalise` does with that of others."""
         profile = expected_profile(audit.profile, audit.exact_periods)
-        if list(self.maps) != ["gradient"] or audit.total_stride == 1 or not bool((profile > 0).all()):
+        if not {"gradient", "jitter"}.issuperset(self.maps) or audit.total_stride == 1 or not bool((profile > 0).all()):
             return
         plain = torch.from_numpy(np.stack(self.maps["gradient"]))
         as_given = Gradients(lambda images: images, audit.total_stride, Draws(0, range(len(plain))))

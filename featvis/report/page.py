@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from featvis.measure.finding import Period, period_words
 from featvis.plots.palette import SEQUENTIAL
 from featvis.predict.overlap import Stack
 from featvis.report.explorer import COMMON, explorer_values
+from featvis.report.sides import Side, sides_shown
 from featvis.report.templates import rendered
-from featvis.report.views import PictureView, coloured, data_url, shown_views
+from featvis.report.views import PictureView, axes_of, coloured, data_url, shown_views
 from featvis.report.words import flat_settings
 
 LARGEST = 4_900_000
@@ -26,8 +28,8 @@ class Parts:
     """What every kind of page has.
 
     numbers: files to download, by name. command: what repeats the measurement. stack, dims: what the explorer starts from, and its axes.
-    views: as many as fit into 5 MB are shown. period: in pixels, of their grid and harmonics. chosen: the two versions that the slider
-    begins with.
+    views: as many as fit into 5 MB are shown. period: in pixels, of their grid and harmonics: the one that the verdict names; gridded:
+    whether the grid is there to begin with. sides: of versions, by their labels. chosen: the two versions that the slider begins with.
     """
 
     title: str
@@ -40,7 +42,9 @@ class Parts:
     remarks: Iterable[str] = ()
     skipped: Sequence[str] = ()
     views: Sequence[PictureView] = ()
-    period: int = 1
+    period: Period = 1
+    gridded: bool = False
+    sides: Mapping[str, Side] = field(default_factory=dict)
     chosen: tuple[int, int] = (0, 1)
 
 
@@ -57,16 +61,25 @@ def page_html(template: str, parts: Parts, **values: Any) -> str:
         "remarks": list(dict.fromkeys(parts.remarks)),
         "skipped": parts.skipped,
         "bars": {SEQUENTIAL: _bar(SEQUENTIAL)},
-        "period": parts.period,
-        "chosen": parts.chosen,
-        "views": [],
-        "left_out": 0,
+        "viewed": _viewed(parts, []),
     }
     if parts.views:
         room = LARGEST - len(rendered(template, **values).encode())
-        values["views"] = shown_views(parts.views, parts.period, room)
-        values["left_out"] = len(parts.views) - len(values["views"])
+        values["viewed"] = _viewed(parts, shown_views(parts.views, parts.period, room))
     return rendered(template, **values)
+
+
+def _viewed(parts: Parts, views: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the viewer's part of a template reads."""
+    return {
+        "views": views,
+        "left_out": len(parts.views) - len(views),
+        "period": period_words(parts.period),
+        "axes": axes_of(parts.period),
+        "gridded": parts.gridded,
+        "sides": sides_shown(parts.sides),
+        "chosen": parts.chosen,
+    }
 
 
 def _bar(name: str) -> str:

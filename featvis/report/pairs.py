@@ -14,6 +14,7 @@ from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
 from featvis.report.explorer import stack_of
 from featvis.report.page import Parts, page_html
+from featvis.report.sides import sides_of
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
 from featvis.report.views import SHOWN, PictureView, Version, channels_last
 
@@ -48,7 +49,9 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
             stack=stack_of((-layer.size[0], layer.kernel, layer.stride) for layer in resolutions.values()),
             remarks=remarks,
             views=_example_views(result),
-            period=source.audit.total_stride,
+            period=result.finding.spoken,
+            gridded=result.finding.period is not None,
+            sides=sides_of(audits, result.finding),
         ),
         result=result,
         audit=source.audit,
@@ -152,12 +155,15 @@ def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: s
             stack=stack_of(()),
             remarks=remarks,
             views=_generated_views(result),
-            period=trained.high_passed.total_stride,
+            period=result.finding.spoken,
+            gridded=result.finding.period is not None,
+            sides=sides_of({name: audit.high_passed for name, audit in result.pictures.items()}, result.finding),
             chosen=(0, len(result.pictures) - 1),
         ),
         result=result,
         grids=grids,
         **_judged({name: audit.verdict for name, audit in result.pictures.items()}),
+        longest=trained.high_passed.total_stride,
         profiles=profile_images({name: audit.high_passed.profile for name, audit in result.pictures.items()}),
         chart=spectrum_chart(
             {name: audit.spectrum for name, audit in result.pictures.items()}, trained.high_passed.total_stride

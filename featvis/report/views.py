@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from featvis.errors import FeatvisError
+from featvis.measure.finding import Period
 from featvis.measure.phases import interior
 from featvis.plots import spectrum
 from featvis.plots.palette import SEQUENTIAL, SIGNED
@@ -27,6 +28,9 @@ LEVELS = 127
 
 SHOWN = 4
 """Pictures of a set that a page shows."""
+
+LOOKED_AT = 24
+"""Pixels along each side of the part of a picture that a page begins with, at least."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,12 @@ def channels_last(pixels: Tensor) -> np.ndarray:
     return seen.permute(1, 2, 0).cpu().numpy()
 
 
-def shown_views(views: Sequence[PictureView], period: int, room: int) -> list[dict[str, Any]]:
+def axes_of(period: Period) -> tuple[int, int]:
+    """A period in pixels along rows and columns."""
+    return (period, period) if isinstance(period, int) else period
+
+
+def shown_views(views: Sequence[PictureView], period: Period, room: int) -> list[dict[str, Any]]:
     """What the page's script reads of the first views, as many as fit into so many bytes.
 
     Where not even the first does, a smaller part of its middle is shown.
@@ -89,7 +98,7 @@ def shown_views(views: Sequence[PictureView], period: int, room: int) -> list[di
     for view in views:
         side = MOST_PIXELS
         one = shown_view(view, period)
-        while not shown and left > 0 and side > 2 * period and _size(one) > left:
+        while not shown and left > 0 and side > 2 * max(axes_of(period)) and _size(one) > left:
             side = min(int(0.97 * side * (left / _size(one)) ** 0.5), side - 1)
             one = shown_view(view, period, side)
         left -= _size(one)
@@ -106,10 +115,14 @@ def _size(shown: dict[str, Any]) -> int:
     return sum(map(len, urls)) + 12 * sum(map(len, names)) + 1000
 
 
-def shown_view(view: PictureView, period: int, most: int = MOST_PIXELS) -> dict[str, Any]:
-    """What the page's script reads of one view: names, sizes and images as data URLs; of a larger picture the middle `most` pixels."""
+def shown_view(view: PictureView, period: Period, most: int = MOST_PIXELS) -> dict[str, Any]:
+    """What the page's script reads of one view: names, sizes and images as data URLs; of a larger picture the middle `most` pixels.
+
+    focus: the row and column that it begins with, where the first map is strongest.
+    """
     height, width = view.versions[0].picture.shape[:2]
-    top, left = (max(0, size - most) // 2 // period * period for size in (height, width))
+    steps = axes_of(period)
+    top, left = (max(0, size - most) // 2 // step * step for size, step in zip((height, width), steps, strict=True))
     rows, columns = slice(top, top + most), slice(left, left + most)
     signed = [_relative(version.map.sum(0, dtype=np.float64)) for version in view.versions]
     limit = percentile([np.abs(one) for one in signed], 99)
@@ -125,6 +138,7 @@ def shown_view(view: PictureView, period: int, most: int = MOST_PIXELS) -> dict[
         "top": top,
         "left": left,
         "whole": [height, width],
+        "focus": _strongest(view.versions[0].map[:, rows, columns]),
         "pictures": pictures,
         "versions": [
             {
@@ -147,9 +161,21 @@ def _relative(values: np.ndarray) -> np.ndarray:
     return values / (np.sqrt(np.square(values).mean()) or 1.0)
 
 
-def _spectrum(gradient: np.ndarray, period: int) -> np.ndarray:
+def _strongest(signed: np.ndarray) -> list[float]:
+    """Row and column of the middle of the part that holds most energy."""
+    energy = np.square(signed, dtype=np.float64).sum(0)
+    window = [min(LOOKED_AT, size) for size in energy.shape]
+    sums = np.pad(energy, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    down, across = window
+    held = sums[down:, across:] - sums[:-down, across:] - sums[down:, :-across] + sums[:-down, :-across]
+    return [
+        int(first) + size / 2 for first, size in zip(np.unravel_index(held.argmax(), held.shape), window, strict=True)
+    ]
+
+
+def _spectrum(gradient: np.ndarray, period: Period) -> np.ndarray:
     """The spectrum of the measured part: whole periods without the outermost, so that harmonics are frequencies of the transform."""
-    rows, columns = (interior(size, period) for size in gradient.shape[1:])
+    rows, columns = (interior(size, step) for size, step in zip(gradient.shape[1:], axes_of(period), strict=True))
     inside = gradient[:, rows, columns]
     return binned(spectrum(inside if inside.any() else gradient))
 

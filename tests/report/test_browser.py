@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.browser import browser, open_file
-from helpers.findings import HOSTILE, hostile_pages, pages, view
+from helpers.findings import HOSTILE, audit, comparison, hostile_pages, pages, view
 from PIL import Image
 
 from featvis.report.views import shown_view
@@ -131,6 +131,7 @@ def test_every_pixel_is_whole_screen_pixels_and_both_panes_zoom_together(folder:
     shown = shown_view(view("first.png"), 4)
     sources = {"#pane-picture": colours(shown["pictures"][0]), "#pane-gradient": colours(shown["versions"][0]["map"])}
     move(page, "split", 100)
+    page.locator("#grid").uncheck()
     for step, zoom in ((0, 1), (4, 6), (9, 32)):
         move(page, "zoom", step)
         for pane, source in sources.items():
@@ -169,6 +170,8 @@ def test_any_two_variants_can_be_held_against_each_other(folder: Path, open_file
     page.locator("#second").select_option("1")
     assert page.locator("#map-caption").text_content() == "low-pass | blurpool"
     move(page, "split", 100)
+    move(page, "zoom", 0)
+    page.locator("#grid").uncheck()
     assert page.locator("#spectra figcaption").all_text_contents() == ["spectrum, low-pass", "spectrum, blurpool"]
     expected = colours(shown_view(view("0.png", 48, 0, ("plain", "blurpool", "low-pass")), 4)["versions"][2]["map"])
     seen = drawn(page, "#pane-gradient")
@@ -181,8 +184,79 @@ def test_any_two_variants_can_be_held_against_each_other(folder: Path, open_file
     assert all(not np.array_equal(one, other) for one, other in zip(before, after, strict=True)), "all zoom together"
 
 
+@pytest.mark.parametrize("width", [375, 1440])
+@pytest.mark.parametrize("kind", ["audit", "compare"])
+def test_it_begins_where_single_pixels_and_the_grid_of_the_found_period_show(
+    folder: Path, open_file: Any, kind: str, width: int
+) -> None:
+    page = open_file(folder / f"{kind}.html", width).page
+    assert "period 4" in page.locator("label[for=grid]").text_content()
+    gridded = drawn(page, "#pane-gradient")
+    page.locator("#grid").uncheck()
+    plain = drawn(page, "#pane-gradient")
+    changed = (gridded != plain).any(2)
+    lines = np.flatnonzero(changed.mean(0) > 0.9)
+    # A dark line and a light one beside it, at every fourth pixel.
+    places = lines[np.diff(lines, prepend=-2) > 1][1:]
+    (step,) = set(np.diff(places))
+    pixels = len(plain) / (step / 4)
+    assert 16 <= pixels <= 34, f"{pixels} pixels across a pane"
+
+
+def test_each_side_says_its_energy_and_shows_its_mean_tile(folder: Path, open_file: Any) -> None:
+    page = open_file(folder / "audit.html").page
+    left, right = page.locator("#sides p").all()
+    assert left.inner_text() == f"gradient\n{audit().finding.headline()}"
+    assert right.inner_text().startswith("equalised\nE(4) = "), "measured at the picture itself"
+    assert page.locator("#sides .tile").count() == 2
+    page = open_file(folder / "compare.html").page
+    assert page.locator("#sides p").all_inner_texts() == [
+        f"{row.name}\nE(4) = {row.audit.energy[4]}" for row in comparison("plain", "low-pass").rows[:1]
+    ] + [f"low-pass\nE(4) = {comparison('plain', 'blurpool', 'low-pass').rows[2].audit.energy[4]}"]
+
+
+COUNT_TURNS = """() => new Promise(done => {
+    let turns = 0;
+    const line = document.querySelector('#sides > *');
+    const watcher = new MutationObserver(() => { turns += 1; });
+    watcher.observe(line, { attributeFilter: ['class'] });
+    setTimeout(() => { watcher.disconnect(); done(turns); }, 2200);
+})"""
+
+
+def test_the_flicker_shows_the_sides_in_turns_at_most_three_times_a_second(folder: Path, open_file: Any) -> None:
+    page = open_file(folder / "audit.html").page
+    move(page, "split", 100)
+    first = drawn(page, "#pane-gradient")
+    move(page, "split", 0)
+    second = drawn(page, "#pane-gradient")
+    button = page.locator("#flicker")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    assert np.array_equal(drawn(page, "#pane-gradient")[:, 4:-4], first[:, 4:-4]), "the left side by itself"
+    assert 3 <= page.evaluate(COUNT_TURNS) <= 6, "about two turns a second"
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "false"
+    assert np.array_equal(drawn(page, "#pane-gradient"), second), "the slider divides again"
+
+
+def test_nothing_flickers_by_itself_where_motion_is_not_wanted(folder: Path, open_file: Any) -> None:
+    page = open_file(folder / "audit.html").page
+    page.emulate_media(reduced_motion="reduce")
+    seen = []
+    for _ in range(3):
+        page.locator("#flicker").press("Enter")
+        assert page.evaluate(COUNT_TURNS) == 0
+        seen.append(page.locator("#sides .away").all_inner_texts())
+    page.emulate_media(reduced_motion="no-preference")
+    assert [len(away) for away in seen] == [1, 1, 0]
+    assert seen[0] != seen[1]
+
+
 def test_the_keyboard_and_the_mouse_move_both_panes(folder: Path, open_file: Any) -> None:
     page = open_file(folder / "audit.html").page
+    move(page, "zoom", 0)
     page.locator("#pane-gradient").focus()
     for key in ("+", "+", "+"):
         page.keyboard.press(key)

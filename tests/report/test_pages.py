@@ -53,6 +53,7 @@ from featvis.report import (
 from featvis.report.charts import HEIGHT, WIDTH, spectrum_chart
 from featvis.report.explorer import COMMON, stack_of
 from featvis.report.page import LARGEST
+from featvis.report.sides import sides_at, sides_of
 from featvis.report.tables import Grid, Scale
 from featvis.report.views import MOST_PIXELS, shown_view, shown_views
 
@@ -313,6 +314,48 @@ def test_the_explorer_starts_from_the_strided_layers() -> None:
     assert stack_of(()) == COMMON
 
 
+def test_sides_are_measured_at_the_pictures_that_are_shown() -> None:
+    sides = sides_at([view()], 2, 12)
+    # Three times the amplitude on one phase of four: 9 : 1 : 1 : 1.
+    assert np.allclose(sides["gradient"].tile, [[3, 1 / 3], [1 / 3, 1 / 3]], atol=0.2)
+    assert re.fullmatch(r"E\(2\) = 1\.[23]\d* ± [\d.]+ at 1 picture", sides["gradient"].said)
+    assert np.allclose(sides["equalised"].tile, 1, atol=0.1)
+    assert sides_at([view()], 2, 1)["gradient"].said == sides["gradient"].said.removesuffix(" at 1 picture")
+    assert sides_at([view()], (1, 2), 1)["gradient"].tile.numpy() == pytest.approx(np.array([[5 / 3, 1 / 3]]), abs=0.2)
+    assert sides_at([view()], 1, 1) == {}
+    assert sides_at([view(), view(size=32)], 2, 2) == {}, "pictures of several sizes have no mean map"
+
+
+def test_sides_of_variants_name_the_period_of_the_verdict() -> None:
+    rows = comparison("plain", "blurpool").rows
+    sides = sides_of({row.name: row.audit for row in rows}, rows[0].audit.finding)
+    assert [side.said for side in sides.values()] == ["E(4) = 0.19000 ± 0.00020", "E(4) = 0.00380 ± 0.00020"]
+    shorter = replace(rows[0].audit.finding, spoken=2)
+    profile = np.array(rows[0].audit.profile)
+    expected = profile.reshape(2, 2, 2, 2).mean((0, 2))
+    assert np.allclose(sides_of({"plain": rows[0].audit}, shorter)["plain"].tile, expected)
+    assert sides_of({"plain": rows[0].audit}, replace(shorter, spoken=(1, 3)))["plain"].tile is None
+
+
+def test_the_grid_is_that_of_the_period_that_the_verdict_names() -> None:
+    shorter = audit(exact_periods={2: Estimate(0.05, 0.004), 4: Estimate(0.001, 0.004)}, culprits=())
+    for page in (report_html(shorter, pictures=[view()]), report_html(shorter, comparison("a", "b"), [view()])):
+        assert headline(page).startswith("Period 2, E(2) = 0.0500")
+        assert 'data-period="[2, 2]"' in page
+        assert 'grid of period 2</label><input id="grid" type="checkbox" checked>' in page
+    even = audit(energy={2: Estimate(0.0, 0.1)}, exact_periods={2: Estimate(0.0, 0.1)}, total_stride=2, culprits=())
+    assert '<input id="grid" type="checkbox">' in report_html(even, pictures=[view()])
+
+
+def test_a_page_begins_where_the_first_map_is_strongest() -> None:
+    strong = np.ones((3, 90, 70))
+    strong[:, 60:70, 5:15] = 9
+    row, column = shown_view(PictureView.of("photo", np.zeros((90, 70)), {"a": strong}), 2)["focus"]
+    assert abs(row - 65) <= 7
+    assert abs(column - 12) <= 7
+    assert shown_view(view(size=10), 2)["focus"] == [5, 5]
+
+
 def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
     from featvis.audit.run import audit_pictures
     from featvis.gradients.attributions import PLAIN, SmoothGrad
@@ -321,7 +364,10 @@ def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
 
     paths = save_pictures(tmp_path / "pictures", 6, (40, 40))
     model = Model(strided(), "strided", (3, 32, 32), resize=32)
-    for attribution, label in ((PLAIN, "equalised"), (Jitter(SmoothGrad(2)), "smoothgrad:samples=2 + jitter")):
+    for attribution, *labels in (
+        (PLAIN, "gradient", "jitter", "equalised"),
+        (Jitter(SmoothGrad(2)), "gradient", "smoothgrad:samples=2 + jitter"),
+    ):
         gathered = Gathered(model, 3)
         watching = Watching(seen=gathered.add_beside_plain)
         measured = audit_pictures(model, paths, Request("seeds", attribution, seed=5, batch_size=2), watching=watching)
@@ -329,7 +375,9 @@ def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
         views = gathered.views()
         assert [one.name for one in views] == ["0.png", "1.png", "2.png"]
         _, pixels = model.load(paths[1])
-        expected = GradientEngine(model, "seeds", 5)(model.normalise(pixels.unsqueeze(0)), [1])
-        assert np.allclose(views[1].versions[0].map, expected[0].numpy(), atol=1e-6)
-        labels = [version.label for version in views[1].versions]
-        assert labels == ["gradient", label]
+        engine, image = GradientEngine(model, "seeds", 5), model.normalise(pixels.unsqueeze(0))
+        made = {version.label: version.map for version in views[1].versions}
+        assert list(made) == labels
+        assert np.allclose(made["gradient"], engine(image, [1])[0].numpy(), atol=1e-6)
+        if "jitter" in made:
+            assert np.allclose(made["jitter"], Jitter()(engine, image, [1])[0].numpy(), atol=1e-6)

@@ -7,12 +7,20 @@
   const find = (id) => document.getElementById(id);
   const views = JSON.parse(find("views").textContent);
   const given = find("gradients").dataset;
-  const period = Number(given.period);
+  const [down, across] = JSON.parse(given.period);
+  const period = Math.max(down, across);
+  const sides = JSON.parse(given.sides);
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  // Milliseconds that each side shows while both flicker: two changes a second, below what can harm.
+  const TURN = 500;
   const [picturePane, mapPane] = [find("pane-picture"), find("pane-gradient")];
   const images = new Map();
   let view = views[0];
   // The panes of all versions, below the two large ones, where there are more than two.
   let sheet = [];
+  // Of the two sides the one that fills the panes, by itself or in turns; null where the slider divides them.
+  let alone = null;
+  let turns = 0;
   // The picture's pixel in the middle of every pane.
   let centre = { x: 0, y: 0 };
 
@@ -48,7 +56,8 @@
   }
 
   function draw() {
-    const chosen = shown();
+    const chosen = alone === null ? shown() : [shown()[alone]];
+    [...find("sides").children].forEach((line, side) => line.classList.toggle("away", alone !== null && alone !== side));
     drawPane(picturePane, chosen.map(pictureOf));
     drawPane(mapPane, chosen.map((version) => version.map));
     sheet.forEach((canvas, index) => drawPane(canvas, [differ() ? pictureOf(view.versions[index]) : view.versions[index].map]));
@@ -56,10 +65,16 @@
     find("split").nextElementSibling.textContent = `${find("split").value} %`;
   }
 
-  // One image, or two that the slider divides.
-  function drawPane(canvas, [before, after]) {
+  // As many pixels as the screen has there.
+  function fit(canvas) {
     const side = Math.round(canvas.clientWidth * devicePixelRatio);
     if (canvas.width !== side || canvas.height !== side) canvas.width = canvas.height = side;
+    return side;
+  }
+
+  // One image, or two that the slider divides.
+  function drawPane(canvas, [before, after]) {
+    const side = fit(canvas);
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
     context.clearRect(0, 0, side, side);
@@ -70,7 +85,7 @@
     };
     put(before);
     if (after !== undefined && after !== before) drawAfter(context, side, () => put(after));
-    if (find("grid").checked && period > 1 && size * period >= 8) drawGrid(context, x, y, size);
+    if (find("grid").checked && period > 1 && size * Math.min(...[down, across].filter((pixels) => pixels > 1)) >= 24) drawGrid(context, x, y, size);
   }
 
   function drawAfter(context, side, put) {
@@ -89,13 +104,42 @@
   }
 
   function drawGrid(context, x, y, size) {
-    context.fillStyle = "rgba(20, 20, 20, 0.7)";
-    for (let pixel = (period - (view.left % period)) % period; pixel <= view.width; pixel += period) {
-      context.fillRect(x + pixel * size, y, 1, view.height * size);
+    const line = Math.max(1, Math.round(devicePixelRatio));
+    // A dark line beside a light one shows on every ground.
+    for (const [shift, colour] of [[0, "rgba(20, 20, 20, 0.7)"], [line, "rgba(255, 255, 255, 0.7)"]]) {
+      context.fillStyle = colour;
+      for (let pixel = (across - (view.left % across)) % across; across > 1 && pixel <= view.width; pixel += across) {
+        context.fillRect(x + pixel * size + shift, y, line, view.height * size);
+      }
+      for (let pixel = (down - (view.top % down)) % down; down > 1 && pixel <= view.height; pixel += down) {
+        context.fillRect(x, y + pixel * size + shift, view.width * size, line);
+      }
     }
-    for (let pixel = (period - (view.top % period)) % period; pixel <= view.height; pixel += period) {
-      context.fillRect(x, y + pixel * size, view.width * size, 1);
+  }
+
+  // Where about 24 pixels fill a pane: single phases show, and how they repeat.
+  function nearZoom() {
+    const whole = Math.max(1, Math.floor(fit(mapPane) / Math.max(view.width, view.height)));
+    const away = ZOOMS.map((times) => Math.abs(Math.log(mapPane.width / (whole * times * 24))));
+    return away.indexOf(Math.min(...away));
+  }
+
+  function stopFlicker() {
+    clearInterval(turns);
+    turns = 0;
+    alone = null;
+    find("flicker").setAttribute("aria-pressed", false);
+  }
+
+  // Both sides in turns until it is pressed again; where motion is not wanted each press shows the next by itself.
+  function flicker() {
+    if (turns || (still.matches && alone === 1)) stopFlicker();
+    else {
+      alone = alone === null ? 0 : 1;
+      if (!still.matches) turns = setInterval(() => { alone = 1 - alone; draw(); }, TURN);
+      find("flicker").setAttribute("aria-pressed", true);
     }
+    draw();
   }
 
   // Keeps the middle where the picture fills the pane, so that the next step moves at once.
@@ -123,14 +167,16 @@
 
   function show(index) {
     view = views[index];
-    centre = { x: view.width / 2, y: view.height / 2 };
+    centre = { x: view.focus[1], y: view.focus[0] };
+    fit(picturePane);
+    stopFlicker();
     const count = view.versions.length;
     ["first", "second"].forEach((id, place) => {
       find(id).replaceChildren(...view.versions.map((version, number) => element("option", { value: number }, version.label)));
       find(id).value = clamp(JSON.parse(given.chosen)[place], 0, count - 1);
       find(id).parentElement.hidden = count < 3;
     });
-    find("split-line").hidden = count < 2;
+    find("split-line").hidden = find("flicker").hidden = count < 2;
     sheet = count < 3 ? [] : view.versions.map((version) => handled(element("canvas", {
       class: "pane", role: "img", "aria-label": `${differ() ? "Picture" : "Map"}, ${version.label}`,
     })));
@@ -142,7 +188,7 @@
     const [height, width] = view.whole;
     const part = width > view.width || height > view.height ? `; the middle ${view.height} × ${view.width} of it are shown` : "";
     find("place").textContent = `${height} × ${width} pixels${part}`;
-    setZoom(0);
+    setZoom(nearZoom());
     choose();
   }
 
@@ -152,6 +198,18 @@
     find("map-caption").textContent = (given.map ? `${given.map}: ` : "") + labels.join(" | ");
     picturePane.setAttribute("aria-label", `Picture ${view.name}${differ() ? `: ${labels.join(", then ")}` : ""}`);
     mapPane.setAttribute("aria-label", `Map of ${view.name}: ${labels.join(", then ")}`);
+    find("sides").replaceChildren(...labels.map((label) => {
+      const line = element("div");
+      if (sides.tiles[label]) {
+        const tile = element("span", { class: "tile", role: "img", "aria-label": `Mean tile, ${label}` });
+        tile.style.backgroundImage = `url(${sides.tiles[label]})`;
+        line.append(tile);
+      }
+      const text = element("p", {}, label);
+      text.append(element("span", {}, sides.said[label] ?? ""));
+      line.append(text);
+      return line;
+    }));
     find("spectra").replaceChildren(...shown().map(spectrumFigure));
     draw();
   }
@@ -168,13 +226,17 @@
     drawing.setAttribute("role", "img");
     drawing.setAttribute("aria-label", `Spectrum, ${version.label}`);
     add("image", { href: version.spectrum, x: -0.5, y: -0.5, width: 1, height: 1, preserveAspectRatio: "none" });
-    const harmonics = [];
-    for (let m = -Math.floor(period / 2); m <= period / 2; m++) harmonics.push(m / period);
+    const harmonics = (length) => {
+      const places = [];
+      for (let m = -Math.floor(length / 2); m <= length / 2; m++) places.push(m / length);
+      return places;
+    };
     if (period > 1 && period <= 8) {
       const radius = Math.min(0.022, 0.3 / period);
-      for (const y of harmonics) for (const x of harmonics) if (x || y) add("circle", { cx: x, cy: y, r: radius });
+      for (const y of harmonics(down)) for (const x of harmonics(across)) if (x || y) add("circle", { cx: x, cy: y, r: radius });
     } else if (period > 1) {
-      for (const place of harmonics) add("path", { d: `M${place} .5 v.025 M${place} -.5 v-.025 M.5 ${place} h.025 M-.5 ${place} h-.025` });
+      for (const place of harmonics(across)) add("path", { d: `M${place} .5 v.025 M${place} -.5 v-.025` });
+      for (const place of harmonics(down)) add("path", { d: `M.5 ${place} h.025 M-.5 ${place} h-.025` });
     }
     figure.append(element("figcaption", {}, `spectrum, ${version.label}`), drawing);
     return figure;
@@ -186,8 +248,9 @@
     const column = Math.floor((event.offsetX * ratio - x) / size);
     const row = Math.floor((event.offsetY * ratio - y) / size);
     if (row < 0 || column < 0 || row >= view.height || column >= view.width) return;
-    const [down, across] = [row + view.top, column + view.left];
-    find("place").textContent = `row ${down}, column ${across}; phase ${down % period}, ${across % period} of ${period}`;
+    const place = [row + view.top, column + view.left];
+    const phase = `phase ${place[0] % down}, ${place[1] % across} of ${down === across ? down : `${down} x ${across}`}`;
+    find("place").textContent = `row ${place[0]}, column ${place[1]}; ${phase}`;
   }
 
   // A pane that can be dragged and moved by keys.
@@ -221,7 +284,8 @@
   find("which").addEventListener("change", (event) => show(Number(event.target.value)));
   for (const id of ["first", "second"]) find(id).addEventListener("change", choose);
   find("zoom").addEventListener("input", () => setZoom(Number(find("zoom").value)));
-  find("split").addEventListener("input", draw);
+  find("split").addEventListener("input", () => { stopFlicker(); draw(); });
+  find("flicker").addEventListener("click", flicker);
   find("grid").addEventListener("change", draw);
   addEventListener("resize", draw);
   show(0);
