@@ -107,7 +107,13 @@ def audit(
                 from featvis.report import write_report
 
                 gathered.equalise(result)
-                write_report(html_path, result, pictures=gathered.views(), command=command_line(context))
+                write_report(
+                    html_path,
+                    result,
+                    pictures=gathered.views(),
+                    command=command_line(context),
+                    layers=gathered.layers,
+                )
 
         with audit_bar(total, shown=group.leads) as (progress, energies):
             seen = UNWATCHED.seen if gathered is None else gathered.add_beside_plain

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from featvis.audit.variants import Variant
     from featvis.gradients.attributions import Attribution
     from featvis.models.model import Model
-    from featvis.report import PictureView
+    from featvis.report import Gathered
 
 CALIBRATED = 32
 """At most so many pictures are held out unless --calibrate asks for more; as many of noise where none is."""
@@ -161,18 +161,20 @@ def compare(
     check_writable(json_path, html_path)
     folder = make_folder(out) if out else None
     sketches: Any = None
-    views: list[PictureView] = []
+    gathered: Gathered | None = None
     if saved:
         result = joined_from(given)
     else:
         network, paths = replace(network, spec=given[0]), picture_files(given[1:], asked.limit)
-        result, sketches, views = compared(network, paths, asked, folder is not None, html_path is not None)
+        result, sketches, gathered = compared(network, paths, asked, folder is not None, html_path is not None)
     if json_path:
         write_text(json_path, result.to_json())
     if html_path:
         from featvis.report import write_report
 
-        write_report(html_path, comparison=result, pictures=views, command=command_line(click.get_current_context()))
+        views, layers = ((), ()) if gathered is None else (gathered.views(), gathered.layers)
+        command = command_line(click.get_current_context())
+        write_report(html_path, comparison=result, pictures=views, command=command, layers=layers)
     print_comparison(result)
     if folder:
         for path in draw_comparison(result, sketches, folder):
@@ -226,7 +228,7 @@ def joined_from(names: Sequence[str]) -> Comparison:
 
 def compared(
     network: NetworkAsked, paths: list[Path], asked: VariantsAsked, draws: bool, pages: bool
-) -> tuple[Comparison, Any, list[PictureView]]:
+) -> tuple[Comparison, Any, Gathered | None]:
     """The comparison that is asked for, what its figures show where draws is true, and what a page does likewise."""
     from featvis.audit.request import Request, Watching
     from featvis.audit.variants import CROPS, compare_variants
@@ -256,7 +258,7 @@ def compared(
     with progress_bar("compare", len(paths)) as progress:
         watching = Watching(progress=progress, seen=seen)
         result = compare_variants(variants, paths, request, classes, CROPS, watching)
-    return result, sketches, [] if gathered is None else gathered.views()
+    return result, sketches, gathered
 
 
 def _sketching(sketches: Any, model: Model) -> Callable[[str, Measured, int], None]:

@@ -47,7 +47,9 @@ def demo(out: str) -> None:
         print_audit(result, f"{model.spec}, {title} weights")
         write_text(folder / f"audit-{title}.json", result.to_json())
         gathered.equalise(result)
-        pages[title] = write_report(folder / f"{title}.html", result, pictures=gathered.views(), command="featvis demo")
+        pages[title] = write_report(
+            folder / f"{title}.html", result, pictures=gathered.views(), command="featvis demo", layers=gathered.layers
+        )
         _, pixels = model.load(PHOTOGRAPH)
         engine = GradientEngine(model)
         for addition, attribution in (("", PLAIN), (", jitter", Jitter())):

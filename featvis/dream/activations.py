@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from featvis.errors import FeatvisError
+from featvis.tracing.layer_table import LayerRow, resolution_layers
 from featvis.tracing.networks import as_input, home, layer_named
 from featvis.tracing.outputs import Form
 from featvis.tracing.prepared import Prepared, Run
@@ -122,6 +123,14 @@ class Activations:
             return self._network.total_stride
         except FeatvisError:
             return None
+
+    @property
+    def strided(self) -> list[LayerRow]:
+        """The layers with a stride that what is read depends on, each once; none where the network cannot be traced."""
+        with contextlib.suppress(FeatvisError):
+            record = self._network.record
+            return list(dict.fromkeys(row for layer in self.layers for row in resolution_layers(record, layer or None)))
+        return []
 
     def _random_devices(self) -> list[int]:
         return [self.device.index or 0] if self.device.type == "cuda" else []

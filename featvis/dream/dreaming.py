@@ -5,7 +5,7 @@ Objectives, parameterisations and transforms are Lucent's, unchanged, or featvis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from featvis.dream.render import Progress, Render
 from featvis.dream.resizing import resized
 from featvis.errors import FeatvisError
 from featvis.models.model import Model
+from featvis.tracing.layer_table import LayerRow
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Dream:
     picture's place and shape, pointing upward, compensated, before it is brought to a step's length. history: the objective that is
     maximised (minus what Lucent minimises), by step. total_stride: of all that the objective reads; 1 where it is not known, and a
     note says so. frames: the picture after every so many steps, where they were asked for, in its final size. interrupted: by Ctrl-C,
-    before the last step.
+    before the last step. strided: the layers with a stride that the objective's value depends on.
 
     >>> from featvis.dream import dream
     >>> dreamt = dream(featvis.load_model("zoo:cifar-k3s2"), "stage2:5", steps=2, octaves=1)
@@ -48,6 +49,7 @@ class Dream:
     notes: tuple[str, ...]
     frames: tuple[Tensor, ...] = ()
     interrupted: bool = False
+    strided: tuple[LayerRow, ...] = field(default=(), repr=False)
 
 
 def dream(
@@ -92,6 +94,7 @@ def dream(
         notes=tuple(dict.fromkeys((*render.model.notes, *notes, *render.activations.notes, *render.notes))),
         frames=tuple(_on_host(resized(frame, picture.shape[2:])).clamp(0, 1) for frame in render.frames),
         interrupted=render.interrupted,
+        strided=tuple(render.activations.strided),
     )
 
 

@@ -16,7 +16,10 @@ from featvis.files import plain
 from featvis.gan.networks import BATCH, LATENTS, conditioned, latent_shape, sample, with_random_weights
 from featvis.gan.pictures import BINS_PER_CYCLE, PERIOD, PictureAudit, measure_pictures
 from featvis.measure.finding import Finding
+from featvis.tracing.layer_table import LayerRow, layer_rows
+from featvis.tracing.networks import as_input
 from featvis.tracing.refusals import check_traceable
+from featvis.tracing.trace import trace
 
 SCHEMA = "featvis.generator/1"
 
@@ -28,13 +31,15 @@ HIGH = 0.25
 class GeneratorAudit:
     """What a generator's pictures measured, beside those of other weights and real ones; plain numbers, but for the examples.
 
-    pictures: "trained", "random weights" and "real", where there are any. examples: a few pictures of each, (N, C, H, W).
+    pictures: "trained", "random weights" and "real", where there are any. examples: a few pictures of each, (N, C, H, W). enlarging: the
+    layers that enlarge with a kernel, as far as they can be traced.
     """
 
     pictures: dict[str, PictureAudit]
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     examples: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    enlarging: tuple[LayerRow, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def finding(self) -> Finding:
@@ -138,7 +143,16 @@ def audit_generator(
     }
     audits = {title: measure_pictures(pictures, period) for title, pictures in sets.items()}
     examples = {title: pictures[:16] for title, pictures in sets.items()}
-    return GeneratorAudit(audits, tuple(notes), settings, examples)
+    return GeneratorAudit(audits, tuple(notes), settings, examples, _enlarging(network, latents))
+
+
+def _enlarging(network: nn.Module, latents: Tensor) -> tuple[LayerRow, ...]:
+    """The layers that enlarge with a kernel; none where the network cannot be traced."""
+    try:
+        rows = layer_rows(trace(network, as_input(network, latents[:2])))
+    except FeatvisError:
+        return ()
+    return tuple(row for row in rows if row.mark == "upsampling" and row.kernel)
 
 
 def power_beside(audit: PictureAudit, other: PictureAudit) -> Sequence[tuple[float, float]]:

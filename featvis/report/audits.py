@@ -13,12 +13,14 @@ from featvis.files import write_text
 from featvis.measure.by_period import lines_by_period
 from featvis.measure.change import least
 from featvis.measure.spectra import white_flatness
-from featvis.report.explorer import stack_of
+from featvis.predict.overlap import Stack
+from featvis.report.explorer import stack_of, stack_of_rows
 from featvis.report.page import Parts, page_html
 from featvis.report.sides import Side, sides_at, sides_of
 from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
 from featvis.report.views import PictureView
 from featvis.report.words import command_of, comparison_command_of
+from featvis.tracing.layer_table import LayerRow
 
 
 def write_report(
@@ -27,9 +29,10 @@ def write_report(
     comparison: Comparison | None = None,
     pictures: Sequence[PictureView] = (),
     command: str | None = None,
+    layers: Sequence[LayerRow] = (),
 ) -> Path:
     """Write `report_html` to a file."""
-    return write_text(path, report_html(audit, comparison, pictures, command))
+    return write_text(path, report_html(audit, comparison, pictures, command, layers))
 
 
 def report_html(
@@ -37,21 +40,24 @@ def report_html(
     comparison: Comparison | None = None,
     pictures: Sequence[PictureView] = (),
     command: str | None = None,
+    layers: Sequence[LayerRow] = (),
 ) -> str:
     """A page that needs no network: verdict, energies, gradients, culprits, variants, an explorer, and how it was measured.
 
     pictures: with their gradients, as many as fit into 5 MB; beside a comparison alone, those in each variant, in its order. command:
-    what repeats the measurement, by default the settings as a command line. Raises FeatvisError where neither finding is given.
+    what repeats the measurement, by default the settings as a command line. layers: those with a stride, which the explorer starts from;
+    by default the culprits. Raises FeatvisError where neither finding is given.
     """
     if audit is not None:
-        return _audit_html(audit, comparison, pictures, command)
+        culprits = stack_of((culprit.period, culprit.kernel, culprit.stride) for culprit in audit.culprits)
+        return _audit_html(audit, comparison, pictures, command, stack_of_rows(layers) if layers else culprits)
     if comparison is None:
         raise FeatvisError("a page needs an audit or a comparison; neither was given")
-    return _comparison_html(comparison, pictures, command)
+    return _comparison_html(comparison, pictures, command, stack_of_rows(layers))
 
 
 def _audit_html(
-    audit: Audit, comparison: Comparison | None, pictures: Sequence[PictureView], command: str | None
+    audit: Audit, comparison: Comparison | None, pictures: Sequence[PictureView], command: str | None, stack: Stack
 ) -> str:
     numbers = {"audit.json": audit.to_json()}
     subjects = [("audit", audit_numbers(audit))]
@@ -67,7 +73,7 @@ def _audit_html(
             numbers={**numbers, "numbers.csv": csv_of(subjects)},
             command=command or command_of(audit),
             settings=audit.settings if comparison is None else {**audit.settings, **comparison.settings},
-            stack=stack_of((culprit.period, culprit.kernel, culprit.stride) for culprit in audit.culprits),
+            stack=stack,
             dims=1 if len(audit.profile) < audit.total_stride else 2,
             remarks=(*audit.notes, *(comparison.notes if comparison else ())),
             skipped=list(dict.fromkeys((*audit.skipped, *(comparison.skipped if comparison else ())))),
@@ -96,7 +102,7 @@ def _sides_of(audit: Audit, views: Sequence[PictureView]) -> dict[str, Side]:
     return sides_at(views, finding.spoken, audit.pictures) | sides_of(dict.fromkeys(own, audit), finding)
 
 
-def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], command: str | None) -> str:
+def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], command: str | None, stack: Stack) -> str:
     rows = comparison.rows
     best = least(comparison.changes)
     return page_html(
@@ -110,7 +116,7 @@ def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], co
             },
             command=command or comparison_command_of(comparison),
             settings=comparison.settings,
-            stack=stack_of(()),
+            stack=stack,
             remarks=(*comparison.notes, *(note for row in rows for note in row.audit.notes)),
             skipped=comparison.skipped,
             views=pictures,

@@ -14,7 +14,7 @@ from featvis.dream.verdict import changes, verdict
 from featvis.errors import FeatvisError
 from featvis.files import document_text, write_text
 from featvis.measure.change import Change, least
-from featvis.report.explorer import stack_of
+from featvis.report.explorer import stack_of_rows
 from featvis.report.page import Parts, page_html
 from featvis.report.sides import sides_of
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
@@ -76,7 +76,7 @@ def dreams_html(
             },
             command=command,
             settings=everything,
-            stack=stack_of(()),
+            stack=stack_of_rows(first.strided),
             remarks=(*notes, *(note for one in found for note in one.notes)),
             views=views,
             period=first.total_stride if finding is None else finding.spoken,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ from featvis.files import write_text
 from featvis.plots.palette import SEQUENTIAL
 from featvis.predict.overlap import Stack, Stage
 from featvis.report.templates import rendered
+from featvis.tracing.layer_table import LayerRow
 
 MOST_LAYERS, LARGEST = 5, (64, 16, 64, 16, 15)
 """The explorer's limits: layers, and kernel, stride, padding, dilation and output padding of each."""
@@ -38,18 +40,23 @@ def stack_text(stack: Stack) -> str:
     return "+".join(texts)
 
 
-def stack_of(layers: Iterable[tuple[int, Sequence[int], Sequence[int]]]) -> Stack:
-    """The strided layers of a network, from the pixels to the score, as far as the explorer takes them; padding is not known.
+def stack_of(layers: Iterable[tuple[int | Fraction, Sequence[int], Sequence[int]]]) -> Stack:
+    """The strided layers of a network, from the pixels to the score, as far as the explorer takes them; without their padding.
 
     layers: a number that grows from the pixels to the score, such as the period that the layer can leave, its kernel and its stride. Of
     layers with the same number, which lie beside each other, the one with the largest kernel is taken.
     """
-    stages: dict[int, Stage] = {}
+    stages: dict[int | Fraction, Stage] = {}
     for place, kernel, stride in sorted(layers, key=lambda layer: (layer[0], *layer[1])):
         sizes = {*zip(kernel, stride, strict=False)}
         if len(sizes) == 1 and all(0 < number <= most for number, most in zip(*sizes, LARGEST, strict=False)):
             stages[place] = Stage(*sizes.pop())
     return tuple(stages.values())[:MOST_LAYERS] or COMMON
+
+
+def stack_of_rows(rows: Iterable[LayerRow]) -> Stack:
+    """The same of rows of a layer table, of layers that shrink or, from the picture back to the noise, of layers that enlarge."""
+    return stack_of((max(row.total_stride), row.kernel, row.stride) for row in rows if row.total_stride)
 
 
 def explorer_values(stack: Stack, dims: int = 2) -> dict[str, object]:

@@ -13,12 +13,13 @@ from featvis.gradients.draws import Draws
 from featvis.measure.phases import expected_profile
 from featvis.models.model import Model
 from featvis.report.views import SHOWN, PictureView, channels_last
+from featvis.tracing.layer_table import LayerRow
 
 
 class Gathered:
     """The first pictures that are measured, in [0, 1], and the maps at them by label; nothing is read again.
 
-    model: what prepared them. most: how many.
+    model: what prepared them. most: how many. layers: those with a stride that the score depends on, as the first engine traced them.
     """
 
     def __init__(self, model: Model, most: int = SHOWN) -> None:
@@ -26,9 +27,11 @@ class Gathered:
         self.names: list[str] = []
         self.pictures: list[np.ndarray] = []
         self.maps: dict[str, list[np.ndarray]] = {}
+        self.layers: list[LayerRow] = []
 
     def add(self, label: str, batch: Measured, total_stride: int) -> None:
         """Add a batch under a label, as a comparison's variants are handed on."""
+        self.layers = self.layers or batch.engine.resolution_layers
         known = self.maps.setdefault(label, [])
         room = self.most - len(known)
         if len(known) == len(self.pictures):

@@ -12,7 +12,7 @@ from featvis.files import document_text, write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
 from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
-from featvis.report.explorer import stack_of
+from featvis.report.explorer import stack_of, stack_of_rows
 from featvis.report.page import Parts, page_html
 from featvis.report.sides import sides_of
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
@@ -152,7 +152,7 @@ def generator_html(result: GeneratorAudit, notes: Sequence[str] = (), command: s
             },
             command=command,
             settings=result.settings,
-            stack=stack_of(()),
+            stack=stack_of_rows(result.enlarging),
             remarks=remarks,
             views=_generated_views(result),
             period=result.finding.spoken,

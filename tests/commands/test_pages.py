@@ -22,6 +22,15 @@ def generator():
 
 SMALL = ("--size", "32")
 
+STACKS = {
+    "compare": "3,2,0,1,0+3,2,0,1,0+3,2,0,1,0",
+    "dream": "3,2,0,1,0+3,2,0,1,0",
+    "discriminator": "3,2,0,1,0",
+    "generator": "4,4,0,1,0",
+    "predict": "3,2,0,1,0+3,2,0,1,0+3,2,0,1,0",
+}
+"""The layers that change the resolution, from the pixels on, as the explorer begins with them."""
+
 COMMANDS = {
     "compare": (ZOO, "photos", *SMALL, "--with", "even-kernel", "--with", "backward-blur", "--compensate", "low-pass"),
     "dream": (
@@ -62,6 +71,7 @@ def test_a_command_writes_a_page(place, name):
     assert said[:3] == ["featvis", name, COMMANDS[name][0]]
     assert {part for part in COMMANDS[name] if part != "32"} <= set(said)
     assert said[-1] != "--html"
+    assert f'data-stack="{STACKS[name]}"' in page
 
 
 @pytest.mark.parametrize("name", ["compare", "dream", "discriminator", "generator", "predict"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.findings import (
     audit,
     command_of,
@@ -56,6 +57,8 @@ from featvis.report.page import LARGEST
 from featvis.report.sides import sides_at, sides_of
 from featvis.report.tables import Grid, Scale
 from featvis.report.views import MOST_PIXELS, shown_view, shown_views
+from featvis.tracing.layer_table import resolution_layers
+from featvis.tracing.trace import trace
 
 KINDS = ("audit", "compare", "dream", "discriminator", "generator", "predict")
 
@@ -314,6 +317,24 @@ def test_the_explorer_starts_from_the_strided_layers() -> None:
     assert stack_of(()) == COMMON
 
 
+def test_every_page_starts_from_the_network_s_own_layers() -> None:
+    def start(page: str) -> str:
+        found = re.search('data-stack="([^"]*)"', page)
+        assert found is not None
+        assert ("starts from this network" in page) == (found[1] != "3,2,1,1,0+3,2,1,1,0")
+        return found[1]
+
+    network = nn.Sequential(nn.Conv2d(3, 2, 5, 3), nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 4, 2))
+    rows = resolution_layers(trace(network, torch.zeros(1, 3, 64, 64)))
+    assert start(report_html(audit(culprits=()), layers=rows)) == "5,3,0,1,0+4,2,0,1,0"
+    assert start(report_html(comparison=comparison("plain", "blurpool"), layers=rows)) == "5,3,0,1,0+4,2,0,1,0"
+    dreamt = dreams("dream")[0]
+    told = replace(dreamt, dream=replace(dreamt.dream, strided=tuple(rows)))
+    assert start(dreams_html([told])) == "5,3,0,1,0+4,2,0,1,0"
+    assert start(pages()["generator"]) == "3,4,0,1,0"
+    assert start(pages()["discriminator"]) == "3,2,0,1,0+3,2,0,1,0"
+
+
 def test_sides_are_measured_at_the_pictures_that_are_shown() -> None:
     sides = sides_at([view()], 2, 12)
     # Three times the amplitude on one phase of four: 9 : 1 : 1 : 1.
@@ -374,6 +395,7 @@ def test_views_are_the_gradients_of_the_audit(tmp_path: Path) -> None:
         gathered.equalise(measured)
         views = gathered.views()
         assert [one.name for one in views] == ["0.png", "1.png", "2.png"]
+        assert [(row.kernel, row.stride) for row in gathered.layers] == [((3, 3), (2, 2))] * 2
         _, pixels = model.load(paths[1])
         engine, image = GradientEngine(model, "seeds", 5), model.normalise(pixels.unsqueeze(0))
         made = {version.label: version.map for version in views[1].versions}
