@@ -186,6 +186,8 @@ def print_discriminator(result: DiscriminatorAudit, spec: str, notes: list[str])
     sources = result.sources
     main = result.main
     say(result.finding.sentence())
+    if result.meaning:
+        say(result.meaning)
     audits = {name: source.audit for name, source in sources.items()}
     periods = sorted({period for audit in audits.values() for period in audit.energy})
     controls = sorted({period for audit in audits.values() for period in audit.controls})
@@ -251,10 +253,21 @@ def _print_agreements(result: DiscriminatorAudit) -> None:
         cells = [str(period)]
         for kind in result.agreements:
             found = result.agreements[kind].get(period)
-            cells += ["-", "-"] if found is None else [f"{found.cosine:+.2f}", f"{found.chance:.2f}"]
+            cells += (
+                ["-", "-"] if found is None else [f"{found.cosine:+.2f}", f"{found.others(period)} of {period**2 - 1}"]
+            )
         rows.append(cells)
-    columns = ("exact period", *(word for kind in result.agreements for word in (f"{kind} cosine", "shifts as good")))
-    print_table("the gradient's profile beside that of the generated pictures' fine detail", columns, rows)
+    columns = (
+        "exact period",
+        *(word for kind in result.agreements for word in (f"{kind} agrees", "other places as good")),
+    )
+    print_table(
+        "the gradient's profile beside that of the generated pictures' fine detail: 1 is the same, -1 the opposite",
+        columns,
+        rows,
+    )
+    if result.taught:
+        say(result.taught)
 
 
 def _print_neutral(neutral: NeutralAudit) -> None:
@@ -308,7 +321,7 @@ def views_of(result: DiscriminatorAudit) -> list[Any]:
     views = []
     mean, std = result.settings["mean"][0], result.settings["std"][0]
     for name, source in result.sources.items():
-        picture, gradient = result.examples[name]
+        picture, gradient = (examples[0] for examples in result.examples[name])
         audit = source.audit
         views.append(
             SourceView(

@@ -1,13 +1,6 @@
 """Adversarial pairs: what a discriminator's gradients carry, what a generator's pictures show, and what one teaches the other."""
 
-from featvis.gan.discriminator import (
-    DiscriminatorAudit,
-    Resolution,
-    SourceAudit,
-    audit_discriminator,
-    check_limits,
-    sources_of,
-)
+from featvis.gan.discriminator import audit_discriminator, check_limits, sources_of
 from featvis.gan.generator import GeneratorAudit, audit_generator, fine_detail, limits_of, power_beside, samples_of
 from featvis.gan.networks import LATENTS
 from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
@@ -20,6 +13,7 @@ from featvis.gan.pictures import (
     measure_pictures,
     radial_power,
 )
+from featvis.gan.record import DiscriminatorAudit, Resolution, SourceAudit
 from featvis.measure.phases import period_parts
 from featvis.measure.standing_out import Surroundings, Verdict, chances
 

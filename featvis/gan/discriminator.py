@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +15,13 @@ from featvis.audit.record import Audit
 from featvis.audit.request import Request
 from featvis.compat import versions
 from featvis.errors import FeatvisError
-from featvis.files import plain
 from featvis.gan.networks import PREFIX, conditioned, outputs_of, settled, without_sigmoid
-from featvis.gan.neutral import Agreement, NeutralAudit, agreement, neutral_pictures
+from featvis.gan.neutral import Agreement, agreement, neutral_pictures
 from featvis.gan.pictures import lively
+from featvis.gan.record import DiscriminatorAudit, Resolution, SourceAudit
 from featvis.gradients.attributions import PLAIN
 from featvis.gradients.engine import GradientEngine
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import Finding
 from featvis.measure.parts import real_tensor
 from featvis.measure.phases import interior
 from featvis.measure.replicates import mean_of, moments
@@ -32,82 +30,11 @@ from featvis.measure.sums import EnergySums
 from featvis.models.model import Model
 from featvis.tracing.refusals import check_traceable
 
-SCHEMA = "featvis.discriminator/1"
-
 LOGIT = Request(score="0", batch_size=32)
 """What is measured where nothing else is asked for: the first output, the mean of a map."""
 
-
-@dataclass(frozen=True)
-class Resolution:
-    """What a layer with a stride sends back to its input: the energy at its own stride, on a map of this size."""
-
-    layer: str
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    size: tuple[int, int]
-    energy: Estimate
-
-
-@dataclass(frozen=True)
-class SourceAudit:
-    """A discriminator at one kind of picture: the audit of its gradients, what stands out, its mean output, each resolution."""
-
-    audit: Audit
-    verdict: Verdict
-    output: Estimate
-    resolutions: tuple[Resolution, ...]
-
-    @property
-    def finding(self) -> Finding:
-        """Whether a checkerboard stands out, how strong it is, what makes it, and what to do next."""
-        finding = Finding.judged_beside(self.audit, self.verdict)
-        step = "featvis discriminator ... --culprits" if finding.period is not None and not self.audit.culprits else ""
-        return replace(finding.blaming(self.audit.shares(finding.spoken)), step=step)
-
-    def content(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-        return {name: plain(getattr(self, name)) for name in ("finding", "output", "verdict", "resolutions", "audit")}
-
-
-@dataclass(frozen=True)
-class DiscriminatorAudit:
-    """A discriminator at each source of pictures; plain numbers, but for the examples, a picture and its gradient, (C, H, W) each.
-
-    agreements: "energy" and "signed", the phase profiles of the gradient at the generated pictures beside those of these pictures'
-    fine detail, by exact period, where there are any. neutral: free pixels that followed the gradient, where that was asked for.
-    """
-
-    sources: dict[str, SourceAudit]
-    agreements: dict[str, dict[int, Agreement]] = field(default_factory=dict)
-    neutral: NeutralAudit | None = None
-    notes: tuple[str, ...] = ()
-    settings: dict[str, Any] = field(default_factory=dict)
-    examples: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def main(self) -> str:
-        """The source that is spoken of: the generated pictures, else the first."""
-        return "generated" if "generated" in self.sources else next(iter(self.sources))
-
-    @property
-    def finding(self) -> Finding:
-        """Whether a checkerboard stands out at the source that is spoken of."""
-        subject = "At noise" if self.main == "noise" else f"At {self.main} pictures"
-        return replace(self.sources[self.main].finding, subject=subject)
-
-    @property
-    def even_overlap(self) -> bool:
-        """Whether every kernel that strides is divisible by its stride."""
-        layers = [layer for source in self.sources.values() for layer in source.resolutions]
-        return bool(layers) and all(
-            k % s == 0 for layer in layers for k, s in zip(layer.kernel, layer.stride, strict=True)
-        )
-
-    def content(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-        names = ("finding", "sources", "agreements", "neutral", "notes", "settings")
-        return {"schema": SCHEMA, **{name: plain(getattr(self, name)) for name in names}}
+EXAMPLES = 8
+"""Pictures of each source that are kept with their gradients, to be looked at."""
 
 
 def sources_of(
@@ -216,11 +143,11 @@ def audit_discriminator(
     for name, pictures in sources.items():
         outputs = outputs_of(network, pictures, name, size)
         outputs_by_source[name] = outputs
-        metric, audit, verdict, resolutions, example = _audit_source(ready, pictures, name, inner)
+        metric, audit, verdict, resolutions, shown = _audit_source(ready, pictures, name, inner)
         if name == "generated":
             agreements = _agreements(metric, pictures)
         found[name] = SourceAudit(audit, verdict, mean_of(moments(outputs)), resolutions)
-        examples[name] = example
+        examples[name] = shown
         progress(done := done + len(pictures))
     every_output = torch.cat(list(outputs_by_source.values()))
     if network is with_sigmoid and float(every_output.min()) >= 0 and float(every_output.max()) <= 1:
@@ -313,14 +240,13 @@ def _audit_source(
     total, notes = measurable(engine.total_stride, int(min(pictures.shape[-2:])))
     size = int(pictures.shape[-2]), int(pictures.shape[-1])
     metric, surroundings = EnergySums(total, size=size), Surroundings(total)
-    example: Tensor | None = None
+    examples: list[Tensor] = []
     for batch in measured(engine, batches, None if suspects is None else suspects.gradients):
         metric.update(batch.gradients, batch.numbers)
         surroundings.update(batch.gradients)
-        example = batch.gradients[0].cpu() if example is None else example
+        examples += batch.gradients[: EXAMPLES - len(examples)].cpu()
     for handle in handles:
         handle.remove()
-    assert example is not None
     settings = {**model.settings(), **request.settings(), "batch_size": request.batch_size, "source": name}
     audit = Audit.traced_by(engine, metric.compute(find=True), notes=(*notes, *engine.notes), settings=settings)
     if suspects is not None:
@@ -332,7 +258,7 @@ def _audit_source(
         for layer, watcher in watched.items()
         if (energy := watcher.energy()) is not None
     )
-    return metric, audit, surroundings.verdict(), resolutions, (pictures[0].cpu(), example)
+    return metric, audit, surroundings.verdict(), resolutions, (pictures[: len(examples)].cpu(), torch.stack(examples))
 
 
 def measurable(total_stride: int, size: int) -> tuple[int, list[str]]:

@@ -32,6 +32,10 @@ class Agreement:
     cosine: float
     chance: float
 
+    def others(self, period: int) -> int:
+        """How many of the period^2 - 1 other places agree at least as well."""
+        return round(self.chance * period**2) - 1
+
 
 def agreement(first: Tensor, second: Tensor) -> dict[int, Agreement]:
     """How alike two profiles (P, P) are, by exact period; the null is one of them shifted by every number of rows and columns."""

@@ -50,9 +50,11 @@ class Parts:
 
 def page_html(template: str, parts: Parts, **values: Any) -> str:
     """A page from a template that extends page.html; values: what the template reads beside the parts."""
+    found, _, further = re.sub(" ([=±]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", parts.verdict).partition(". ")
     values |= {
         "title": parts.title,
-        "verdict": re.sub(" ([=±]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", parts.verdict),
+        "verdict": f"{found}." if further else found,
+        "further": further,
         "downloads": [(name, _download(name, text)) for name, text in parts.numbers.items()],
         "command": parts.command,
         "settings": flat_settings(parts.settings),

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import numpy as np
 
 from featvis.files import document_text, write_text
 from featvis.gan import DiscriminatorAudit, GeneratorAudit, NeutralAudit, PictureAudit, Verdict, fine_detail, high_pass
 from featvis.measure.spectra import white_flatness
 from featvis.report.charts import spectrum_chart
 from featvis.report.explorer import stack_of, stack_of_rows
+from featvis.report.gallery import gallery
 from featvis.report.page import Parts, page_html
 from featvis.report.sides import sides_of
 from featvis.report.tables import Grid, Number, audit_numbers, csv_of, profile_images
@@ -48,10 +49,10 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
             settings=result.settings,
             stack=stack_of((-layer.size[0], layer.kernel, layer.stride) for layer in resolutions.values()),
             remarks=remarks,
-            views=_example_views(result),
+            views=_sample_views(result),
             period=result.finding.spoken,
             gridded=result.finding.period is not None,
-            sides=sides_of(audits, result.finding),
+            sides=sides_of({result.main: source.audit, **audits}, result.finding),
         ),
         result=result,
         audit=source.audit,
@@ -59,7 +60,8 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
         grid_of=Grid.of(audits, {name: f"{audit.pictures} pictures" for name, audit in audits.items()}),
         outputs={name: found.output for name, found in result.sources.items()},
         **_judged({name: found.verdict for name, found in result.sources.items()}),
-        agreement_heads=[head for kind in result.agreements for head in (f"{kind} cosine", "shifts as good")],
+        samples=gallery(_samples(result)),
+        agreement_heads=[head for kind in result.agreements for head in (f"{kind} agrees", "other places as good")],
         profiles=profile_images(
             {name: found.verdict.shown(found.audit.profile) for name, found in result.sources.items()}
         ),
@@ -79,22 +81,32 @@ def _judged(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     return {"verdicts": verdicts, "judged": judged, "chance_heads": [f"chance, period {period}" for period in judged]}
 
 
-def _example_views(result: DiscriminatorAudit) -> list[PictureView]:
-    """A picture of each source with the gradient there, and what free pixels became."""
+def _samples(result: DiscriminatorAudit) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Pictures and their gradients: real and generated ones, as far as there are any, else the first source's."""
     mean, std = result.settings["mean"][0], result.settings["std"][0]
+    names = [name for name in ("real", "generated") if name in result.examples] or list(result.examples)[:1]
+    return {
+        name: [
+            (channels_last(picture * std + mean), gradient.numpy())
+            for picture, gradient in zip(*result.examples[name], strict=True)
+        ]
+        for name in names
+    }
 
-    def pixels(picture: Tensor) -> Any:
-        return channels_last(picture * std + mean)
 
-    examples = tuple(
-        Version(name, pixels(picture), gradient.numpy()) for name, (picture, gradient) in result.examples.items()
-    )
-    views = [PictureView("one of each kind", examples)] if examples else []
+def _sample_views(result: DiscriminatorAudit) -> list[PictureView]:
+    """The first of them, real and generated ones as two sides, and what free pixels became."""
+    samples = _samples(result)
+    views = [
+        PictureView(f"sample {number + 1}", tuple(Version(name, *pairs[number]) for name, pairs in samples.items()))
+        for number in range(min([SHOWN, *map(len, samples.values())]))
+    ]
     if result.neutral is not None:
         example = result.neutral.example.cpu()
         detail = high_pass(example.unsqueeze(0))[0].numpy()
         if detail.any():
-            views.append(PictureView("free pixels", (Version("free pixels", pixels(example), detail),)))
+            shown = channels_last(example * result.settings["std"][0] + result.settings["mean"][0])
+            views.append(PictureView("free pixels", (Version("free pixels", shown, detail),)))
     return views
 
 
@@ -111,7 +123,7 @@ def _source_numbers(result: DiscriminatorAudit) -> Iterator[tuple[str, list[Numb
                 f"agreement, {kind}",
                 [
                     Number("cosine", agreement.cosine, period=period),
-                    Number("shifts as good", agreement.chance, period=period),
+                    Number("share of shifts as good", agreement.chance, period=period),
                 ],
             )
 

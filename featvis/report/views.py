@@ -124,12 +124,12 @@ def shown_view(view: PictureView, period: Period, most: int = MOST_PIXELS) -> di
     steps = axes_of(period)
     top, left = (max(0, size - most) // 2 // step * step for size, step in zip((height, width), steps, strict=True))
     rows, columns = slice(top, top + most), slice(left, left + most)
-    signed = [_relative(version.map.sum(0, dtype=np.float64)) for version in view.versions]
+    signed = [relative(version.map.sum(0, dtype=np.float64)) for version in view.versions]
     limit = percentile([np.abs(one) for one in signed], 99)
     spectra = [_spectrum(version.map, period) for version in view.versions]
     low = max(percentile(spectra, 0.5), 1e-9)
     high = max(percentile(spectra, 99.9), 2 * low)
-    urls = [_picture_url(version.picture[rows, columns]) for version in view.versions]
+    urls = [picture_url(version.picture[rows, columns]) for version in view.versions]
     pictures = list(dict.fromkeys(urls))
     return {
         "name": view.name,
@@ -152,12 +152,14 @@ def shown_view(view: PictureView, period: Period, most: int = MOST_PIXELS) -> di
     }
 
 
-def _picture_url(picture: np.ndarray) -> str:
+def picture_url(picture: np.ndarray) -> str:
+    """A picture (H, W, 3), (H, W, 1) or (H, W) in [0, 1] within a page."""
     pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return data_url(Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
 
 
-def _relative(values: np.ndarray) -> np.ndarray:
+def relative(values: np.ndarray) -> np.ndarray:
+    """Values over their own root mean square."""
     return values / (np.sqrt(np.square(values).mean()) or 1.0)
 
 

@@ -74,7 +74,7 @@ def test_a_pair(place):
         "each resolution",
         "culprits: what is left",
         "note: a sigmoid ends the discriminator",
-        "shifts as good",
+        "other places as good",
         "free pixels",
         "out/discriminator.png",
     ):

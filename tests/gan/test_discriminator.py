@@ -14,6 +14,7 @@ from featvis.errors import FeatvisError
 from featvis.gan import audit_discriminator, samples_of, sources_of
 from featvis.gan.discriminator import LOGIT, measurable
 from featvis.gan.networks import Conditioned, conditioned, without_sigmoid
+from featvis.gan.neutral import Agreement
 from featvis.measure.estimates import Estimate
 from featvis.measure.sums import checkerboard_energy
 from featvis.models.checkpoints import load_strictly, read_checkpoint
@@ -200,7 +201,84 @@ def test_networks_that_need_a_batch_are_refused():
 def test_sizes_and_channels(channels, size):
     found = audit_discriminator(layers(channels), {"noise": pictures(8, channels, size)})
     assert found.sources["noise"].audit.total_stride == 4
-    assert found.examples["noise"][1].shape == (channels, size, size)
+    made, gradients = found.examples["noise"]
+    assert made.shape == gradients.shape == (8, channels, size, size)
+    assert torch.equal(made, pictures(8, channels, size))
+
+
+def test_examples_are_pictures_with_their_own_gradients():
+    network, images = layers().eval(), pictures(12)
+    made, gradients = audit_discriminator(network, {"noise": images}, replace(LOGIT, batch_size=3)).examples["noise"]
+    assert torch.equal(made, images[:8])
+    assert torch.allclose(gradients, gradient_of(network, images[:8]), rtol=1e-5, atol=1e-9)
+
+
+def comb(gain):
+    """A discriminator whose logit is a sum over the pixels' squares, those of one phase of 2 x 2 with this gain."""
+
+    class Comb(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 12, 2, 2, bias=False)
+            with torch.no_grad():
+                self.convolution.weight.zero_()
+                for number in range(12):
+                    self.convolution.weight[number, number // 4, number % 4 // 2, number % 2] = 1
+                self.convolution.weight[::4] *= gain
+
+        def forward(self, x):
+            return self.convolution(x).square().sum((1, 2, 3))
+
+    return Comb()
+
+
+def test_what_it_means_is_said_to_who_trains_the_pair():
+    sources = {
+        "real": pictures(32, size=32),
+        "generated": pictures(32, seed=1, size=32),
+        "noise": pictures(32, seed=2, size=32),
+    }
+    found = audit_discriminator(comb(2.0), sources)
+    # A gain of 4 on amplitudes, 16 on energies: 16 : 1 : 1 : 1.
+    expected = ((16 / 4.75 - 1) ** 2 + 3 * (1 / 4.75 - 1) ** 2) / 4
+    assert found.finding.energy.value == pytest.approx(expected, rel=0.1)
+    assert found.meaning.startswith(
+        "The gradient that the generator learns from is stronger at some pixels of every 2 x 2 tile"
+    )
+    assert f"by {found.finding.energy.value**0.5:.0%} within" in found.meaning
+    assert "stands out at real pictures and noise: the discriminator makes it" in found.meaning
+    alone = replace(found, sources={**found.sources, "noise": audit_discriminator(comb(1.0), sources).sources["noise"]})
+    assert "stands out at real pictures: the" in alone.meaning
+    even = audit_discriminator(comb(1.0), sources)
+    assert even.finding.period is None
+    assert even.meaning == (
+        "The gradient that the generator learns from favours no pixel of a 2 x 2 tile over the others, as far as this can tell."
+    )
+    assert audit_discriminator(comb(2.0), {"noise": sources["noise"]}).meaning.startswith(
+        "The discriminator's gradient is"
+    )
+    assert even.taught == ""
+
+
+@pytest.mark.parametrize(
+    ("cosine", "chance", "said"),
+    [
+        (
+            0.9,
+            0.25,
+            "has the gradient's pattern in the same place: in none of the 3 others it would agree as well, by chance one time in 4.",
+        ),
+        (
+            -0.4,
+            0.75,
+            "does not have the gradient's pattern in the same place: in 2 of the 3 others it would agree as well.",
+        ),
+    ],
+)
+def test_who_teaches_whom_is_a_sentence(cosine, chance, said):
+    found = audit_discriminator(comb(2.0), {"generated": pictures(32, size=32)})
+    found = replace(found, agreements={"energy": {2: Agreement(cosine, chance)}})
+    assert found.taught == f"The fine detail of the generated pictures {said}"
 
 
 def test_running_statistics_are_said():

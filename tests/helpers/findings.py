@@ -221,7 +221,7 @@ def headline(page: str) -> str:
     """The verdict of a page."""
     found = re.search("<h1>(.*)</h1>", page)
     assert found is not None
-    return found[1].replace("\N{NO-BREAK SPACE}", " ")
+    return re.sub("</?small>", "", found[1]).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def command_of(page: str) -> str:

@@ -46,6 +46,7 @@ from featvis.report import (
     Gathered,
     PictureView,
     Version,
+    discriminator_html,
     dreams_html,
     prediction_html,
     report_html,
@@ -53,6 +54,7 @@ from featvis.report import (
 )
 from featvis.report.charts import HEIGHT, WIDTH, spectrum_chart
 from featvis.report.explorer import COMMON, stack_of
+from featvis.report.gallery import gallery
 from featvis.report.page import LARGEST
 from featvis.report.sides import sides_at, sides_of
 from featvis.report.tables import Grid, Scale
@@ -170,6 +172,37 @@ def test_the_pages_of_a_pair_hold_every_number() -> None:
     rows, made = table(pages()["generator"]), generator().pictures
     assert rows["trained, high-passed", "energy", "", "8"][0][0] == made["trained"].high_passed.energy[8].value
     assert rows["real", "power at 0.25 cycles per pixel", "", ""][0][0] == dict(made["real"].spectrum)[0.25]
+
+
+def test_samples_stand_beside_their_gradients_and_real_beside_generated() -> None:
+    page, result = pages()["discriminator"], discriminator()
+    drawn = re.findall(r'<img src="([^"]*)" alt="(gradient at )?generated (\d)"', page)
+    assert len(drawn) == 2 * len(result.examples["generated"][0]) == 16
+    assert 'alt="noise' not in page, "where pictures are generated, noise is no side"
+    made = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn[4][0].partition(",")[2]))))
+    assert np.array_equal(made, np.rint(result.examples["generated"][0][2].clamp(0, 1).permute(1, 2, 0).numpy() * 255))
+    shown = json.loads(re.findall('id="views">(.*?)</script>', page)[0])
+    assert [view["name"] for view in shown] == [f"sample {number}" for number in (1, 2, 3, 4)] + ["free pixels"]
+    assert [version["label"] for version in shown[0]["versions"]] == ["generated"]
+    both = replace(
+        result, examples=dict.fromkeys(("real", "generated", "mixed", "noise"), result.examples["generated"])
+    )
+    both = replace(both, sources={"real": result.sources["noise"], **result.sources})
+    page = discriminator_html(both)
+    shown = json.loads(re.findall('id="views">(.*?)</script>', page)[0])
+    assert [version["label"] for version in shown[0]["versions"]] == ["real", "generated"]
+    noise = result.examples["noise"]
+    alone = replace(result, sources={"noise": result.sources["noise"]}, examples={"noise": noise}, agreements={})
+    assert 'alt="noise 1"' in discriminator_html(alone)
+
+
+def test_a_gallery_has_room_for_large_samples() -> None:
+    large = np.random.default_rng(0).random((256, 256, 3)), np.random.default_rng(1).standard_normal((3, 256, 256))
+    (shown,) = gallery({"real": [large] * 8, "generated": []})
+    assert 0 < len(shown["cells"]) < 8
+    assert sum(map(len, sum(shown["cells"], ()))) < 1_500_000
+    assert (shown["width"], shown["height"], shown["narrow"]) == (256, 256, 256)
+    assert gallery({"real": []}) == []
 
 
 def test_the_page_of_a_prediction_holds_every_number() -> None:
