@@ -55,6 +55,7 @@ _PUBLIC = {
     "audit_discriminator": "gan",
     "audit_generator": "gan",
     "audit_picture_files": "gan",
+    "audit_maps": "audit.maps",
     "audit_pictures": "audit.run",
     "checkerboard_energy": "measure.sums",
     "compare_upsampling": "gan.upsampling",

@@ -14,7 +14,7 @@ Audit BlurPool1d BlurPool2d Change CheckerboardEnergy Comparison CycleSpinning D
 Faithfulness FeatvisError Fix GradientEngine InputXGradient IntegratedGradients Jitter L2Pool1d L2Pool2d Laplacian
 LowPass MaxBlurPool1d MaxBlurPool2d Model Request ResizeConv1d ResizeConv2d Running SmoothGrad SmoothHold1d
 SmoothHold2d SmoothingDeconv1d SmoothingDeconv2d SubPixelConv1d SubPixelConv2d UnshuffleConv1d UnshuffleConv2d Vanilla
-Variant Watching ZOO __version__ audit_discriminator audit_generator audit_picture_files audit_pictures
+Variant Watching ZOO __version__ audit_discriminator audit_generator audit_maps audit_picture_files audit_pictures
 checkerboard_energy compare_upsampling compare_variants find_culprits find_pictures icnr_ input_gradient load_model
 operate parse_objective phase_profile
 """

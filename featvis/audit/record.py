@@ -94,14 +94,19 @@ class Audit:
     @property
     def finding(self) -> Finding:
         """Whether there is a checkerboard, how strong, what makes it, and what to do next."""
-        finding = Finding.in_gradients(self, Told(self.traced, self.not_measurable))
+        finding = Finding.in_gradients(self, Told(self.traced, self.not_measurable, self._of_network))
         return replace(finding.blaming(self.shares(finding.spoken)), step=self._step(finding))
+
+    @property
+    def _of_network(self) -> bool:
+        """Whether there is a network; maps from elsewhere say that there is none."""
+        return not self.settings.get("maps")
 
     def _step(self, finding: Finding) -> str:
         """A command that leads on; `...` stands for what this one was given. Empty where there is nothing to do."""
         if finding.energy is None and self.not_measurable:
             return f"featvis audit ... --size {REPEATS * max(map(max, self.not_measurable))}"
-        if finding.period is None or self.settings.get("compensation", "none") != "none":
+        if finding.period is None or not self._of_network or self.settings.get("compensation", "none") != "none":
             return ""
         if not self.culprits and self.total_stride > 1:
             return "featvis audit ... --culprits"

@@ -124,7 +124,7 @@ def audit(
     print_audit(result, model.spec)
     if result.culprits:
         print_culprits(result)
-    _judge(context, result, fail_above, before)
+    judge(context, result, fail_above, before)
 
 
 def _read_audit(path: str) -> Audit:
@@ -135,7 +135,7 @@ def _read_audit(path: str) -> Audit:
     return read_saved(path, "the baseline ", Audit.from_json)
 
 
-def _judge(context: click.Context, result: Audit, limit: float | None, baseline: Audit | None) -> None:
+def judge(context: click.Context, result: Audit, limit: float | None, baseline: Audit | None) -> None:
     """Print what fails, and end with exit code 1 where something does."""
     from featvis.audit.gate import exceeded, grown
 
@@ -207,7 +207,9 @@ def print_audit(result: Audit, name: str) -> None:
         )
         for line in lines_by_period(result)
     ]
-    title = f"{name}: {counted(result.pictures)}, errors from {result.replicates}"
+    what = "picture" if result.finding.told.network else "map"
+    errors = f"{what}s" if result.replicates == "pictures" else result.replicates
+    title = f"{name}: {counted(result.pictures, what)}, errors from {errors}"
     print_table(title, ("period", "energy E", "of exactly this period", "signed comb S"), rows)
     white = white_flatness(len(result.profile), len(result.profile[0]))
     say_pairs(

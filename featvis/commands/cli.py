@@ -32,6 +32,7 @@ COMMANDS = (
     "discriminator",
     "generator",
     "images",
+    "maps",
     "report",
     "zoo",
     "demo",

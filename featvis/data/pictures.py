@@ -69,13 +69,18 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     >>> [path.name for path in featvis.find_pictures(PHOTOGRAPH.parent / "*.png")]
     ['cat.png']
     """
+    return expanded(paths, SUFFIXES, "pictures")
+
+
+def expanded(paths: str | Path | Iterable[str | Path], suffixes: tuple[str, ...], what: str) -> list[Path]:
+    """The files that files, folders and globs stand for, as `find_pictures` has them. suffixes: which count in folders; what: they are."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
-        raise FeatvisError("no pictures were given; give files, folders or globs such as 'photos/*.jpg'")
+        raise FeatvisError(f"no {what} were given; give files, folders or globs")
     found: dict[str, Path] = {}
     for path in given:
-        for picture in _expand(os.fspath(path)):
-            found.setdefault(os.path.realpath(picture), picture)
+        for file in _expand(os.fspath(path), suffixes, what):
+            found.setdefault(os.path.realpath(file), file)
     return list(found.values())
 
 
@@ -98,7 +103,7 @@ def listed_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return [Path(file) for file in files]
 
 
-def _expand(path: str) -> list[Path]:
+def _expand(path: str, suffixes: tuple[str, ...], what: str) -> list[Path]:
     if os.path.isfile(path):
         return [Path(path)]
     if os.path.isdir(path):
@@ -106,11 +111,13 @@ def _expand(path: str) -> list[Path]:
     elif any(character in path for character in "*?["):
         kind, files = "glob", [Path(name) for name in glob.glob(path, recursive=True) if os.path.isfile(name)]
     else:
-        raise FeatvisError(f"there is no picture file or folder {path!r}; check its name and the folder it is in")
-    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
-    if not pictures:
-        raise FeatvisError(f"the {kind} {path!r} holds no pictures; files count that end in {', '.join(SUFFIXES)}")
-    return sorted(pictures, key=Path.as_posix)
+        raise FeatvisError(
+            f"there is no {what.removesuffix('s')} file or folder {path!r}; check its name and the folder it is in"
+        )
+    wanted = [file for file in files if file.suffix.lower() in suffixes]
+    if not wanted:
+        raise FeatvisError(f"the {kind} {path!r} holds no {what}; files count that end in {', '.join(suffixes)}")
+    return sorted(wanted, key=Path.as_posix)
 
 
 def _visible_files(folder: str) -> list[Path]:

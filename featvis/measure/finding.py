@@ -20,7 +20,6 @@ MOST_NAMED, ENOUGH, FAINTEST = 3, 0.9, 0.05
 
 NO_STRIDE = "No layer has a stride, so there is no period in which a checkerboard could repeat"
 
-
 DRIFTS = "A grid drifts over the picture: it repeats after no whole number of pixels"
 
 LIMITS = (0.01, 0.23, 1.0, 3.0)
@@ -79,11 +78,12 @@ class Told:
     """What a trace tells beside the gradients.
 
     traced: the period that strides lead to, None where that is not known. hidden: traced periods that do not fit into the pictures often
-    enough.
+    enough. network: whether there is one, whose layers could explain what is found.
     """
 
     traced: tuple[int, int] | None = (1, 1)
     hidden: tuple[tuple[int, int], ...] = ()
+    network: bool = True
 
 
 class Judged(Protocol):
@@ -222,7 +222,8 @@ class Finding:
             return f"{DRIFTS}; beside that {said}" if self.mostly else f"Period {period_words(self.period)}, {said}"
         if self.chances is not None:
             return self._not_beside(self.chances)
-        return f"No checkerboard found: {self.headline()}, {indistinct(self.energy, self.pictures)}"
+        what = "picture" if self.told.network else "map"
+        return f"No checkerboard found: {self.headline()}, {indistinct(self.energy, self.pictures, what)}"
 
     def _nothing(self) -> str:
         if self.drifts:
@@ -251,7 +252,7 @@ class Finding:
         """The layers that make most of it, as the end of a sentence; empty where there is none or they were not asked for."""
         if self.layers:
             return f"; {makers_words(self.layers)}"
-        if not self.repeats:
+        if not self.repeats or not self.told.network:
             return ""
         if not self.needs:
             return "; no layer that was traced explains it"
@@ -320,9 +321,9 @@ def period_words(period: Period) -> str:
     return str(period) if isinstance(period, int) else f"{period[0]} x {period[1]}"
 
 
-def counted(pictures: int) -> str:
-    """So many pictures, in words."""
-    return f"{pictures} picture{'' if pictures == 1 else 's'}"
+def counted(number: int, what: str = "picture") -> str:
+    """So many pictures, or others, in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -362,13 +363,13 @@ def size_of(energy: Estimate) -> tuple[str, str]:
     return next((word, said) for limit, word, said in SIZES if energy.value < limit)
 
 
-def indistinct(energy: Estimate, pictures: int = 0) -> str:
+def indistinct(energy: Estimate, pictures: int = 0, what: str = "picture") -> str:
     """That an energy is not told from 0, and how large it may be at most.
 
     >>> indistinct(Estimate(0.001, 0.001), 8)
     'not distinguishable from 0 with 8 pictures (below 0.003)'
     """
-    among = f" with {counted(pictures)}" if pictures else ""
+    among = f" with {counted(pictures, what)}" if pictures else ""
     limit = "" if energy.error is None else f" (below {max(energy.value, 0.0) + TOLD * energy.error:.2g})"
     return f"not distinguishable from 0{among}{limit}"
 

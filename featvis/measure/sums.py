@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import Finding
+from featvis.measure.layouts import as_gradients
 from featvis.measure.maps import Found, MeanMaps
 from featvis.measure.parts import TILES, measured_part, phases_of, real_gradients, tiles_of, unexplained
 from featvis.measure.periods import control_periods, exact_periods, periods_of
@@ -362,14 +364,19 @@ def _energy(gradients: Tensor, largest: Tensor, dims: int) -> Tensor:
     return energy
 
 
-def checkerboard_energy(gradients: Tensor, total_stride: int) -> Energies:
-    """Energies of one tensor of gradients, (B, C, H, W) or (B, C, L); the functional twin of `CheckerboardEnergy`.
+def checkerboard_energy(
+    gradients: Tensor | np.ndarray[Any, Any], total_stride: int, layout: str | None = None
+) -> Energies:
+    """Energies of one tensor or NumPy array of gradients or maps; the functional twin of `CheckerboardEnergy`.
+
+    gradients: (B, C, H, W) or (B, C, L), or of another layout: "hw", "chw", "hwc", "bhw", "bchw", "bhwc" or "bcl", which has to be said
+    where the shape leaves several open. Raises FeatvisError there, and for what is no array of real numbers.
 
     >>> comb = torch.tensor([[1.0, 2.0], [2.0, 4.0]]).sqrt().repeat(8, 8)
     >>> round(checkerboard_energy(comb.expand(8, 1, 16, 16), 2).energy[2].value, 4)
     0.2346
     """
-    gradients = real_gradients(gradients)
-    sums = EnergySums(total_stride, gradients.ndim - 2, gradients.shape[2:])
-    sums.update(gradients)
+    given = as_gradients(gradients, layout)
+    sums = EnergySums(total_stride, given.ndim - 2, given.shape[2:])
+    sums.update(given)
     return sums.compute(find=True)

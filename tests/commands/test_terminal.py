@@ -49,6 +49,7 @@ CALLS = {
     "layers": ("layers", "nets.py:Named", "--size", "64"),
     "layers marked": ("layers", ZOO, "--marked"),
     "grad": ("grad", ZOO, "photos/0.png", *SMALL, "--compensate", "jitter:shifts=2"),
+    "maps": ("maps", "maps"),
     "audit": ("audit", "nets.py:Named", "photos", "--size", "64", "--culprits", "--limit", "4"),
     "overlap": ("overlap", "3,2,1", "3,2,1"),
     "overlap of many": ("overlap", "7,2,3", *("3,2,1",) * 5),
