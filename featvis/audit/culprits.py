@@ -99,6 +99,8 @@ class Suspects:
         for watcher in self.watchers.values():
             watcher.numbers = numbers
         gradients = self.engine(images, numbers)
+        for watcher in self.watchers.values():
+            watcher.numbers = []  # Others that look on may ask the engine too, as a page does.
         self.seen += len(numbers)
         return gradients
 
@@ -192,6 +194,8 @@ class _Watcher:
         self.energies: dict[int, Tensor] = {}
 
     def __call__(self, gradient: Tensor) -> None:
+        if not self.numbers:
+            return
         self.metric.update(gradient, self.numbers)
         energy = fold(planes_of(gradient).double().square(), *self.stride).sum(0)
         self.energies[len(energy)] = self.energies.get(len(energy), torch.zeros(())) + energy

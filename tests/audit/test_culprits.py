@@ -10,6 +10,7 @@ from helpers.networks import fingerprint, plain_gradient
 from helpers.running import save_pictures
 from torch import Tensor, nn
 
+from featvis.audit.batches import Measured
 from featvis.audit.culprits import _Watcher, find_culprits
 from featvis.audit.record import Audit
 from featvis.audit.request import Request, Running, Watching
@@ -17,7 +18,7 @@ from featvis.audit.run import audit_pictures
 from featvis.audit.variants import compare_variants
 from featvis.data.pictures import find_pictures
 from featvis.errors import FeatvisError
-from featvis.gradients.compensations import LowPass
+from featvis.gradients.compensations import Jitter, LowPass
 from featvis.gradients.draws import Draws
 from featvis.measure.phases import fold
 from featvis.measure.sums import checkerboard_energy
@@ -147,6 +148,19 @@ def test_one_pass_finds_what_two_find(pictures: list[Path]) -> None:
     resumed = audit_pictures(model, pictures, request, replace(kept, resume=True))
     assert [culprit.layer for culprit in resumed.culprits] == [culprit.layer for culprit in whole.culprits]
     assert resumed.culprits[0].share == pytest.approx(whole.culprits[0].share, rel=1e-6)
+
+
+def test_who_looks_on_may_use_the_engine_and_changes_nothing(pictures: list[Path]) -> None:
+    """As a page does, for other maps of the same pictures."""
+    network, _ = planted(0)
+    model, request = Model(network, "planted", (3, 64, 64)), Request("seeds", batch_size=4, culprits=True)
+
+    def look(name: str, batch: Measured, total_stride: int) -> None:
+        Jitter(shifts=2)(batch.engine, batch.images, batch.numbers)
+        Jitter(shifts=2)(batch.engine, batch.images[:1], batch.numbers[:1])
+
+    alone = audit_pictures(model, pictures, request)
+    assert audit_pictures(model, pictures, request, watching=Watching(seen=look)).culprits == alone.culprits
 
 
 def test_audits_of_other_origins_work_or_say_what_they_lack(pictures: list[Path]) -> None:

@@ -105,6 +105,7 @@ def place(tmp_path_factory):
     os.chdir(folder)
     try:
         assert run("audit", ZOO, "photos/0.png", *SMALL, "--json", "audit.json").exit_code == 0
+        assert run("grad", ZOO, "photos", *SMALL, "--out", "maps").exit_code == 0
         yield folder
     finally:
         os.chdir(began)
