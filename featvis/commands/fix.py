@@ -87,7 +87,7 @@ def _print_repair(repaired: Repair, inputs: str) -> None:
         layers = [(change.layer or "(network)", change.before, change.after, change.note) for change in found]
         say()
         say(f"{name}, {FIXES[name].kind}: {KINDS[FIXES[name].kind]}")
-        print_table(FIXES[name].description, ("layer", "before", "after", "note"), layers)
+        print_table(FIXES[name].description, ("layer", "it was", "it is now", "note"), layers)
     drift = repaired.drift
     agreement = "" if drift.agreement is None else f"top class kept at {drift.agreement.value:.0%}, "
     relative = "" if drift.relative is None else f", {drift.relative:.4f} of their own deviation"
@@ -95,7 +95,7 @@ def _print_repair(repaired: Repair, inputs: str) -> None:
     for measure in repaired.measures:
         if measure.before:
             rows = [(str(period), estimate, measure.after.get(period)) for period, estimate in measure.before.items()]
-            print_table(measure.what, ("period", "before", "after"), rows)
+            print_table(measure.what, ("period", "E before", "E after"), rows)
     print_notes(_notes(repaired))
 
 

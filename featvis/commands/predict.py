@@ -10,6 +10,9 @@ from featvis.commands.help import command
 from featvis.commands.options import check_writable, model_options
 from featvis.commands.tables import print_notes, print_table, say
 
+EQUAL, OWN = "equal weights", "own weights"
+"""What is expected where all weights of a layer count alike, and where each counts with its own square."""
+
 if TYPE_CHECKING:
     from featvis.commands.asked import NetworkAsked
     from featvis.predict.prediction import Prediction
@@ -31,25 +34,36 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="An operator or layer without a rule that is taken to pass the gradient on as it is.",
 )
-def predict(network: NetworkAsked, html_path: str | None, layer: str | None, assume_identity: tuple[str, ...]) -> None:
+@click.option("--json", "json_path", type=click.Path(), help="Write the predictions here.")
+def predict(
+    network: NetworkAsked,
+    html_path: str | None,
+    layer: str | None,
+    assume_identity: tuple[str, ...],
+    json_path: str | None,
+) -> None:
     """Predict the checkerboard in MODEL's input gradient: of the architecture alone, and with its own weights.
 
     It holds where weights are independent, as random ones are; what training leaves is for `featvis audit`.
     """
-    from featvis.predict.prediction import HOLDS, statement
+    from featvis.files import write_document
+    from featvis.predict.prediction import HOLDS, SCHEMA, statement
     from featvis.predict.prediction import predict as predict_energies
 
-    check_writable(html_path)
+    check_writable(html_path, json_path)
     model = network.model()
     uniform, learned = (
         predict_energies(model.module, model.input_size, kind, layer, assume_identity)
         for kind in ("uniform", "learned")
     )
+    settings = {**model.settings(), "layer": layer, "assumed identity": list(assume_identity)}
+    if json_path:
+        both = {"uniform": uniform, "learned": learned}
+        write_document(json_path, {"schema": SCHEMA, "holds": HOLDS, **settings, **both})
     if html_path:
         from featvis.commands.report import command_line
         from featvis.report import write_prediction
 
-        settings = {**model.settings(), "layer": layer, "assumed identity": list(assume_identity)}
         write_prediction(html_path, uniform, learned, settings, command_line(click.get_current_context()))
     said = statement({"for the architecture alone": uniform, f"with its {model.weights} weights": learned})
     say(f"{model.spec}: {said}")
@@ -63,7 +77,10 @@ def predict(network: NetworkAsked, html_path: str | None, layer: str | None, ass
         )
         for period in uniform.energy
     ]
-    columns = ("period", "uniform E", "of exactly this period", "learned E", "of exactly this period")
+    columns = (
+        "period",
+        *(f"{what}, {whose}" for whose in (EQUAL, OWN) for what in ("E", "this period alone")),
+    )
     print_table(f"expected energy by period, {HOLDS}", columns, rows)
     _print_layers(uniform, learned)
     print_notes((*uniform.notes, *learned.notes))
@@ -89,10 +106,17 @@ def _print_layers(uniform: Prediction, learned: Prediction) -> None:
             )
         )
     columns = (
-        "layer", "type", "kernel", "stride", "k mod s", "period",
-        "injects, uniform", "injects, learned", "at its input, uniform", "at its input, learned",
-    )  # fmt: skip
-    print_table("layers that change the resolution, from the pixels to the score", columns, rows)
+        *("layer", "type", "kernel", "stride", "k mod s", "period"),
+        *(f"{what}, {whose}" for what in ("E made", "E at input") for whose in (EQUAL, OWN)),
+    )
+    title = "layers that change the resolution, from the pixels to the score"
+    print_table(title, columns, rows, least=("type", "kernel", "stride", "period"))
+    say(
+        f"{EQUAL}: all of a layer count alike, so that the architecture alone speaks. {OWN}: each counts with its square."
+    )
+    say(
+        "E made: by the layer, at its own stride, where an even gradient comes to it. E at input: of what it passes on."
+    )
 
 
 def _number(value: float | None) -> str:

@@ -124,8 +124,8 @@ def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[s
 
 
 def _broken(head: str, column: Sequence[str]) -> list[str]:
-    """A head in lines no wider than its column needs, broken between words only."""
-    widest = max([1, *map(_size, column), *map(_size, head.split())])
+    """A head in lines no wider than its column needs, broken between words only; a short one stays whole."""
+    widest = max([len("k mod s"), *map(_size, column), *map(_size, head.split())])
     return textwrap.wrap(head, widest, break_long_words=False, break_on_hyphens=False) or [""]
 
 

@@ -75,7 +75,7 @@ def _print_all(cards: Sequence[Card]) -> None:
                 rows.append((card.name, card.layer, parameters, *map(_said, cells), size))
         columns = ("network", "its layers", "parameters", quality, "predicted E(P)", "measured E(P)", "S(P)", "kB")
         if rows:
-            print_table(f"{kind}s", columns, rows)
+            print_table(f"{kind}s", columns, rows, least=("its layers", "kB", "parameters"))
     say("accuracy: at test pictures. separation: how often a real picture gets a higher logit than a generated one.")
     say("distance: the Frechet distance of generated pictures from real ones, in features of cifar-k3s2.")
     say("predicted: from the network's own weights; of a generator, from the overlap of its layers alone.")

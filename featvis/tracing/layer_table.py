@@ -14,7 +14,7 @@ from featvis.tracing.trace import Operation, Trace
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One line of the layer table. kernel and stride are empty where the layer has none; total_stride is None past the grid."""
+    """One line of the layer table. kernel, stride and padding are empty where the layer has none; total_stride is None past the grid."""
 
     name: str
     type: str
@@ -23,6 +23,14 @@ class LayerRow:
     total_stride: tuple[Fraction, ...] | None
     shape: tuple[int, ...]
     mark: str
+    padding: tuple[int, ...] = ()
+
+    @property
+    def remainder(self) -> tuple[int, ...]:
+        """Kernel modulo stride by axis: 0 where all pixels are read equally often; empty where there is no stride above 1."""
+        if max(self.stride, default=1) == 1 or len(self.kernel) != len(self.stride):
+            return ()
+        return tuple(kernel % stride for kernel, stride in zip(self.kernel, self.stride, strict=True))
 
 
 def layer_rows(record: Trace, operations: Sequence[Operation] | None = None) -> list[LayerRow]:
@@ -38,10 +46,10 @@ def layer_rows(record: Trace, operations: Sequence[Operation] | None = None) -> 
     }
     for operation in chosen:
         window = operation.window
-        kernel, stride = (window.kernel, window.stride) if window else ((), ())
+        kernel, stride, padding = (window.kernel, window.stride, window.padding) if window else ((), (), ())
         before = [record.grids.get(number) for number in operation.inputs]
-        mark = _mark(operation, before, stride)
-        stride = stride or (_ratio(operation, before) if mark == "strided" else ())
+        mark = mark_of(operation, before, stride)
+        stride = stride or (steps_of(operation, before) if mark == "strided" else ())
         layer_type = record.layer_types.get(operation.layer, "GraphModule")
         # All of an exported program runs in one module.
         is_leaf = operation.layer not in parents and layer_type != "GraphModule"
@@ -54,6 +62,7 @@ def layer_rows(record: Trace, operations: Sequence[Operation] | None = None) -> 
                 total_stride=_strides(operation.grid),
                 shape=operation.shape,
                 mark=row.mark or mark,
+                padding=row.padding or padding,
             )
             continue
         if not is_leaf and not mark:
@@ -61,7 +70,8 @@ def layer_rows(record: Trace, operations: Sequence[Operation] | None = None) -> 
         name = layer_type if is_leaf and row is None else f"({operation.operator})"
         if is_leaf:
             calls[operation.call] = len(rows)
-        rows.append(LayerRow(operation.layer, name, kernel, stride, _strides(operation.grid), operation.shape, mark))
+        total = _strides(operation.grid)
+        rows.append(LayerRow(operation.layer, name, kernel, stride, total, operation.shape, mark, padding))
     return rows
 
 
@@ -105,7 +115,7 @@ def _strides(grid: Grid | None) -> tuple[Fraction, ...] | None:
     return None if grid is None or grid.dimensions is None else grid.strides
 
 
-def _mark(operation: Operation, before: Iterable[Grid | None], stride: tuple[int, ...]) -> str:
+def mark_of(operation: Operation, before: Iterable[Grid | None], stride: tuple[int, ...]) -> str:
     """What an operation does to the resolution, in a word; empty where it leaves it alone."""
     operator = operation.operator
     pooling = "pool" in operator
@@ -130,7 +140,7 @@ def _mark(operation: Operation, before: Iterable[Grid | None], stride: tuple[int
     )
 
 
-def _ratio(operation: Operation, before: Iterable[Grid | None]) -> tuple[int, ...]:
+def steps_of(operation: Operation, before: Iterable[Grid | None]) -> tuple[int, ...]:
     """How much further apart pixels lie after an operation, where these are whole numbers."""
     sources = [grid for grid in before if grid is not None]
     if operation.grid is None or not sources:
