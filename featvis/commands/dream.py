@@ -6,15 +6,23 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from featvis.commands import choices
 from featvis.commands.asked import as_one
+from featvis.commands.dream_files import (
+    FILES,
+    FilesAsked,
+    Made,
+    print_dreams,
+    write_comparison,
+    write_dream,
+    write_sheet,
+)
 from featvis.commands.help import command
-from featvis.commands.options import COMPENSATION, Finite, bars, check_writable, model_options
-from featvis.commands.tables import print_notes, print_table, say
+from featvis.commands.options import COMPENSATION, Finite, bars, model_options
 from featvis.errors import FeatvisError
 
 if TYPE_CHECKING:
@@ -60,29 +68,22 @@ class StepsAsked:
     examples=(
         "featvis dream resnet50 photo.jpg",
         "featvis dream resnet50 photo.jpg --objective layer3.2.conv2 --strength 2",
-        "featvis dream resnet50 --objective layer4:17 --param fourier --size 224",
+        "featvis dream resnet50 --objective layer4:0-15 --size 224",
         "featvis dream resnet50 photo.jpg --objective layer3 --compare --out grid.png",
     ),
 )
 @model_options
 @as_one("asked", StepsAsked)
+@as_one("files", FilesAsked, *FILES)
 @click.argument("photo", required=False, type=click.Path())
 @click.option(
     "--objective",
     "objectives",
     multiple=True,
     help="LAYER, LAYER:CHANNEL, a class's label or number, neuron:LAYER:CHANNEL, direction:LAYER:FILE.npy, total-variation, blur; "
-    "several are added, weighted as in 'layer3:1+0.5*tabby'. Where none is given: a layer in the middle of the network.",
+    "several are added, weighted as in 'layer3:1+0.5*tabby'. LAYER:0-15 makes a sheet of channels. Where none is given: a layer in "
+    "the middle of the network.",
 )
-@click.option(
-    "--out",
-    default="dream.png",
-    show_default=True,
-    type=click.Path(),
-    help="The picture; a .json with all settings is beside it.",
-)
-@click.option("--gif", type=click.Path(), help="Also write how the picture came about.")
-@click.option("--html", "html_path", type=click.Path(), help="Also write a page with verdict, pictures and numbers.")
 @click.option(
     "--octaves", type=click.IntRange(1), help="Sizes, from small to whole; 4 from a photograph, 1 from noise."
 )
@@ -140,66 +141,52 @@ class StepsAsked:
 def dream(
     network: NetworkAsked,
     asked: StepsAsked,
+    files: FilesAsked,
     photo: str | None,
     objectives: tuple[str, ...],
-    out: str,
-    gif: str | None,
-    html_path: str | None,
     fix: str | None,
     compare: bool,
 ) -> None:
     """Change PHOTO, or noise, so that a layer, a channel or a class responds more strongly, step by step."""
-    from featvis.dream.comparison import record_of
     from featvis.dream.middle import middle_layer
-    from featvis.dream.objectives import parse_objective
-    from featvis.files import write_document
+    from featvis.dream.objectives import parse_objective, several_channels
 
-    record = str(Path(out).with_suffix(".json"))
-    _check_names(out, gif, compare)
+    channels = several_channels(objectives[0]) if len(objectives) == 1 else []
+    sheet = len(channels) > 1
+    if compare and sheet:
+        raise FeatvisError("--compare takes one objective, not several channels; give LAYER:CHANNEL")
+    files.check("--compare" if compare else "several channels" if sheet else "")
     if compare and asked.compensation.settings()["compensation"] != "none":
         raise FeatvisError("--compare shows what compensations do by itself; leave --compensate out")
-    check_writable(out, record, gif, html_path)
     model = network.model()
-    _check_channels(model.input_size[0], out, gif, compare)
+    files.check_channels(model.input_size[0])
     text = " + ".join(objectives) or middle_layer(model)
-    parse_objective(text, model)  # what it does not find is an error before the work
+    for part in channels or [text]:
+        parse_objective(part, model)  # what it does not find is an error before the work
     start, notes = (None, []) if photo is None else _start(model, photo, network.size is not None)
     if not objectives:
         notes.append(f"the objective is {text}, a layer in the middle of the network; --objective gives another")
     recipe = _recipe(asked, network.seed, start is None, compare)
     fix = fix or ("backward-even" if compare else None)
     repaired = model if fix is None else _repaired(model, fix, network.seed)
-    if compare:
-        found = _compared(model, text, start, (str(fix), repaired), recipe)
-    else:
-        found = [_single(repaired, text, start, recipe, gif is not None)]
-    title = (
+    made = Made(
+        start,
         f"{model.spec}, {text}",
         f"weights {Path(model.weights).name}, {Path(photo).name if photo else 'from noise'}",
+        {**model.settings(), "photo": photo, "objective": text, "fix": fix, "seed": network.seed},
     )
-    _save(found, out, gif, compare, *title)
-    given = {"photo": photo, "objective": text, "fix": fix}
-    write_document(record, record_of(found, {**model.settings(), **given, "seed": network.seed}, notes))
-    if html_path:
-        _write_page(html_path, found, start, {"start": photo or "noise", "fix": fix}, notes)
-    written = [path for path in (out, gif, html_path, record) if path is not None]
-    _print(found, written, [*model.notes, *notes])
-
-
-def _check_names(out: str, gif: str | None, compare: bool) -> None:
-    from featvis.plots import FORMATS
-
-    known = tuple(FORMATS) if compare else (".png", ".npy")
-    for path, suffixes in ((out, known), (gif, (".gif",))):
-        if path is not None and Path(path).suffix.lower() not in suffixes:
-            raise FeatvisError(f"cannot write {path!r}: its name must end in {' or '.join(suffixes)}")
-    if compare and gif is not None:
-        raise FeatvisError("--gif shows a single dream; leave it out with --compare")
-
-
-def _check_channels(channels: int, out: str, gif: str | None, compare: bool) -> None:
-    if channels not in (1, 3) and (gif or compare or Path(out).suffix.lower() != ".npy"):
-        raise FeatvisError(f"{channels} channels are no colours; give --out NAME.npy, without --gif and --compare")
+    if compare:
+        found = _compared(model, text, start, (str(fix), repaired), recipe)
+        write_comparison(files, made, found, notes)
+    elif sheet:
+        found, left_out = _sheet(repaired, channels, start, recipe)
+        notes += left_out
+        write_sheet(files, made, found, notes)
+    else:
+        found = [_single(repaired, text, start, recipe, files.gif is not None)]
+        write_dream(files, made, found[0], notes)
+    written = ", ".join(files.given)
+    print_dreams(written, found, sheet, [*model.notes, *notes])
 
 
 def _start(model: Model, photo: str, sized: bool) -> tuple[Tensor, list[str]]:
@@ -272,6 +259,15 @@ def _compared(
         return compare_dreams(model, objective, start, repaired, progress=progress, **vars(recipe))
 
 
+def _sheet(
+    model: Model, objectives: Sequence[str], start: Tensor | None, recipe: Recipe
+) -> tuple[list[Measured], list[str]]:
+    from featvis.dream.comparison import dream_sheet
+
+    with _bar() as progress:
+        return dream_sheet(model, objectives, start, progress=progress, **vars(recipe))
+
+
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str], Callable[[int, int, float], None]]]:
     """Progress bars that show the objective, on the terminal's error stream; nothing where that is not a terminal."""
@@ -286,90 +282,3 @@ def _bar() -> Iterator[Callable[[str], Callable[[int, int, float], None]]]:
             return lambda done, total, value: bar.update(task, completed=done, total=total, value=value)
 
         yield start
-
-
-def _save(found: Sequence[Measured], out: str, gif: str | None, compare: bool, title: str, caption: str) -> None:
-    from functools import partial
-
-    from featvis.data.pictures import save_picture
-    from featvis.files import write_atomically
-    from featvis.plots import save_figure
-    from featvis.plots.dream import dream_figure, save_animation
-
-    if compare:
-        save_figure(dream_figure([_view(one) for one in found], title, caption), out)
-        return
-    picture = found[0].dream.picture
-    if Path(out).suffix.lower() == ".npy":
-        write_atomically(out, partial(_save_array, picture))
-    else:
-        save_picture(picture, out)
-    if gif is not None:
-        frames = found[0].dream.frames
-        if not (frames and frames[-1].equal(picture)):
-            frames = (*frames, picture)
-        save_animation([_shown(frame) for frame in frames], gif)
-
-
-def _save_array(picture: Tensor, path: Path) -> None:
-    import numpy as np
-
-    # Through a file: given a name that ends otherwise, such as .NPY, numpy would add an ending.
-    with path.open("wb") as file:
-        np.save(file, picture.numpy())
-
-
-def _shown(picture: Tensor) -> Any:
-    """(C, H, W) as an array (H, W, 3) or (H, W)."""
-    return picture.permute(1, 2, 0).squeeze(2).numpy()
-
-
-def _view(one: Measured) -> Any:
-    from featvis.plots.dream import DreamView
-
-    gradient, picture = ({} if energies is None else energies.energy for energies in (one.gradient, one.picture))
-    return DreamView(
-        title=one.title,
-        picture=_shown(one.dream.picture),
-        detail=one.detail.numpy(),
-        gradient_energies={period: (estimate.value, estimate.error) for period, estimate in gradient.items()},
-        picture_energies={period: (estimate.value, estimate.error) for period, estimate in picture.items()},
-        objective=one.objective,
-        seconds=one.seconds,
-        signed_comb=None if one.picture is None else one.picture.signed_comb.get(one.picture.total_stride, (None,))[0],
-        notes=one.notes,
-    )
-
-
-def _write_page(
-    path: str, found: Sequence[Measured], start: Tensor | None, settings: dict[str, Any], notes: Sequence[str]
-) -> None:
-    from featvis.commands.report import command_line
-    from featvis.dream.resizing import resized
-    from featvis.report import write_dreams
-
-    if start is not None:
-        start = resized(start.unsqueeze(0), found[0].dream.picture.shape[-2:])[0]
-    write_dreams(path, found, start, settings, notes, command_line(click.get_current_context()))
-
-
-def _print(found: Sequence[Measured], written: Sequence[str], notes: Sequence[str]) -> None:
-    from featvis.dream.verdict import verdict
-
-    period = found[0].dream.total_stride
-    rows = []
-    for one in found:
-        gradient, picture = (energies and energies.energy.get(period) for energies in (one.gradient, one.picture))
-        numbers = (f"{one.dream.history[0]:.4g}", f"{one.objective:.4g}", f"{one.seconds:.1f}")
-        rows.append((one.title, *numbers, gradient, picture))
-    heads = (
-        "dream",
-        "objective, first",
-        "last",
-        "seconds",
-        f"E({period}) of the gradient",
-        f"E({period}) of the picture",
-    )
-    print_table(", ".join(written), heads, rows)
-    say(verdict(found))
-    print_notes((*notes, *(note for one in found for note in one.notes)))

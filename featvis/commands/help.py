@@ -15,7 +15,7 @@ GROUPS = {
     "Network": ("weights", "seed", "mean", "std", "size", "channels", "device", "output", "category", "latent"),
     "Pictures": ("score", "limit", "skip_bad", "labels", "calibrate", "real", "pictures", "count", "batch_size", "workers"),
     "Options": (),
-    "Output": ("out", "json_path", "html_path", "gif", "save", "profile_path", "tensorboard", "wide"),
+    "Output": ("out", "figure", "json_path", "html_path", "gif", "save", "profile_path", "tensorboard", "wide"),
 }  # fmt: skip
 """Which parameters stand together; "Options" has all that no other group names."""
 

@@ -1,4 +1,4 @@
-"""What a dream drew, measured, and the same dream with one thing changed at a time, side by side."""
+"""What a dream drew, measured, and dreams side by side: with one thing changed at a time, or one of each objective."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Measured:
             "history": list(self.dream.history),
             "seconds": self.seconds,
             "total_stride": self.dream.total_stride,
-            "gradient": _plain(self.gradient),
-            "picture": _plain(self.picture),
+            "gradient": plain(self.gradient),
+            "picture": plain(self.picture),
             "settings": self.dream.settings,
             "notes": list(self.notes),
         }
@@ -61,7 +61,8 @@ def record_of(found: Sequence[Measured], settings: Mapping[str, Any], notes: Seq
     return {"schema": SCHEMA, "featvis": __version__, **settings, "notes": notes, "dreams": found}
 
 
-def _plain(energies: Energies | None) -> dict[str, dict[str, list[float | None]]] | None:
+def plain(energies: Energies | None) -> dict[str, dict[str, list[float | None]]] | None:
+    """Energies as plain values."""
     if energies is None:
         return None
     kinds = ("energy", "exact_periods", "controls", "signed_comb")
@@ -145,13 +146,47 @@ def compare_dreams(
     runs.append((f"repaired: {fix}", fixed, runs[0][2]))
     found: list[Measured] = []
     for title, network, its in runs:
-        try:
-            found.append(timed_dream(title, network, objective, start, progress=progress(title), **{**settings, **its}))
-        except KeyboardInterrupt:
-            # Between two dreams, or before the first step of one.
-            if not found:
-                raise
-            break
-        if found[-1].dream.interrupted:
+        if not _added(found, title, network, objective, start, progress=progress(title), **{**settings, **its}):
             break
     return found
+
+
+def dream_sheet(
+    model: Model,
+    objectives: Sequence[str],
+    start: Tensor | None,
+    progress: Callable[[str], Progress] = lambda title: lambda done, total, value: None,
+    **settings: Any,
+) -> tuple[list[Measured], list[str]]:
+    """A dream of each objective with the same settings, each from the next seed, and notes about those that have no gradient.
+
+    What all drew in the same place would be that of one noise otherwise. progress, settings: as in `compare_dreams`; so is an
+    interruption. Raises FeatvisError where none has a gradient.
+    """
+    check(model, objectives[-1], start, **settings)
+    found: list[Measured] = []
+    left_out: list[str] = []
+    for number, objective in enumerate(objectives):
+        its = {**settings, "seed": settings.get("seed", 0) + number}
+        try:
+            if not _added(found, objective, model, objective, start, progress=progress(objective), **its):
+                break
+        except FeatvisError as error:
+            left_out.append(str(error))
+    if not found:
+        raise FeatvisError(left_out[0])
+    return found, left_out
+
+
+def _added(
+    found: list[Measured], title: str, model: Model, objective: Any, start: Tensor | None, **settings: Any
+) -> bool:
+    """Add a dream to those that are finished; False after an interruption, which ends them."""
+    try:
+        found.append(timed_dream(title, model, objective, start, **settings))
+    except KeyboardInterrupt:
+        # Between two dreams, or before the first step of one.
+        if not found:
+            raise
+        return False
+    return not found[-1].dream.interrupted

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 Activations = Callable[[str], Tensor]
 """T: the activation of a layer that is named with dots or underscores."""
 
+MOST_CHANNELS = 64
+"""Channels on one sheet."""
+
+_CHANNELS = re.compile(r"([^:+*\s]+):([0-9]+)-([0-9]+)")
 _NUMBER = re.compile("[0-9]+")
 _WEIGHTED = re.compile(r"(-?)\s*(?:([0-9.]+(?:[eE]-?[0-9]+)?)\s*\*\s*)?(.*)", re.DOTALL)
 
@@ -166,6 +170,23 @@ def parse_objective(text: str, model: Model | nn.Module) -> Objective:
     if len(terms) == 1:
         return terms[0]
     return type(terms[0]).sum(terms)
+
+
+def several_channels(text: str) -> list[str]:
+    """`LAYER:FIRST-LAST` as one objective for each channel; another text alone. Raises FeatvisError for a range that is none.
+
+    >>> several_channels("stage2:0-2"), several_channels("stage2")
+    (['stage2:0', 'stage2:1', 'stage2:2'], ['stage2'])
+    """
+    match = _CHANNELS.fullmatch(text.strip())
+    if match is None:
+        return [text]
+    layer, first, last = match[1], int(match[2]), int(match[3])
+    if not 0 <= last - first < MOST_CHANNELS:
+        raise FeatvisError(
+            f"the channels {first}-{last} of {layer}; give the lower one first, and at most {MOST_CHANNELS}"
+        )
+    return [f"{layer}:{number}" for number in range(first, last + 1)]
 
 
 def _weight(text: str, objective: str) -> float:

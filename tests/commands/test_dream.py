@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from helpers.running import ZOO, files_below, printed, refused, run, save_pictur
 from PIL import Image
 
 from featvis.commands import dream as command
+from featvis.dream.comparison import fine_detail
 from featvis.dream.dreaming import dream
+from featvis.measure.estimates import Estimate
+from featvis.measure.sums import checkerboard_energy
 from featvis.models.specs import load_model
 
 FAST = ("--size", "32", "--objective", "stage2", "--steps", "2")
@@ -157,6 +161,51 @@ def test_a_comparison(place):
     assert Image.open("grid.png").width > 1200
 
 
+def test_the_numbers_of_a_figure_are_those_of_the_table(place):
+    options = ("--weights", "none", "--size", "64", "--objective", "stage3", "--octaves", "1", "--steps", "5")
+    output = printed("dream", ZOO, "photos/0.png", *options, "--jitter", "0", "--figure", "figure.svg")
+    assert files_below(place) == {"photos/0.png", "dream.png", "dream.json", "figure.svg"}
+    period = re.search(r"E\(([0-9]+)\) of the picture", output)[1]
+    energy = Estimate(*record()["dreams"][0]["picture"]["energy"][period])
+    assert f"Period {period}, E({period}) = {energy}" in output
+    assert f"E({period}) = {energy}" in (place / "figure.svg").read_text(encoding="utf-8")
+
+
+def test_a_sheet_of_channels(place):
+    options = ("--size", "32", "--objective", "stage2:3-5", "--steps", "2", "--seed", "7", "--out", "sheet.png")
+    output = printed("dream", ZOO, *options)
+    assert files_below(place) == {"photos/0.png", "sheet.png", "sheet.json"}
+    written = record("sheet.json")
+    assert [one["title"] for one in written["dreams"]] == ["stage2:3", "stage2:4", "stage2:5"]
+    assert [one["settings"]["seed"] for one in written["dreams"]] == [7, 8, 9]
+    assert "in the fine detail of what the dreams drew." in output
+    # Together means that the sums of all, not their energies, are taken.
+    model = load_model(ZOO, size=(32, 32), device="cpu")
+    pictures = [
+        dream(model, f"stage2:{number}", size=(32, 32), steps=2, seed=4 + number).picture for number in (3, 4, 5)
+    ]
+    expected = checkerboard_energy(torch.stack([fine_detail(picture) for picture in pictures]), 4)
+    assert written["together"]["energy"]["4"] == pytest.approx(list(expected.energy[4]), rel=1e-4)
+
+
+def test_a_sheet_leaves_out_what_is_dead(place):
+    (place / "nets.py").write_text(
+        "import torch\nfrom torch import nn\ndef net():\n    layer = nn.Conv2d(3, 3, 3, 2)\n"
+        "    nn.init.constant_(layer.bias, 1)\n    layer.bias.data[1] = -1e6\n    return nn.Sequential(layer, nn.ReLU())\n"
+    )
+    options = ("--objective", "1:0-2", "--size", "32", "--steps", "9")
+    output = printed("dream", "nets.py:net", *options)
+    assert [one["title"] for one in record()["dreams"]] == ["1:0", "1:2"]
+    assert "note: the objective '1:1' does not light up" in output
+
+
+def test_a_sheet_that_is_interrupted_ends_there(place, monkeypatch):
+    monkeypatch.setattr(command, "_bar", interrupted_after(2))
+    output = printed("dream", ZOO, "--size", "32", "--objective", "stage2:0-3", "--steps", "4")
+    assert "stopped at step 2 of 4" in output
+    assert [one["title"] for one in record()["dreams"]] == ["stage2:0"]
+
+
 def interrupted_after(steps):
     """A progress bar at whose so many-th step the user presses Ctrl-C."""
 
@@ -226,6 +275,13 @@ def test_a_large_photograph_is_reduced(place, monkeypatch):
             "'a.npy': its name must end in .png or .pdf or .svg",
         ),
         (("--objective", "stage3", "--compare", "--gif", "a.gif"), "leave it out with --compare"),
+        (("--objective", "stage3", "--compare", "--figure", "a.png"), "--figure shows a single dream"),
+        (("--objective", "stage3", "--figure", "a.jpg"), "'a.jpg': its name must end in .png or .pdf or .svg"),
+        (("--objective", "stage3:0-4", "--html", "a.html"), "leave it out with several channels"),
+        (("--objective", "stage3:0-4", "--compare"), "--compare takes one objective"),
+        (("--objective", "stage3:4-0"), "the channels 4-0 of stage3; give the lower one first, and at most 64"),
+        (("--objective", "stage1:30-32", "--octaves", "1"), "asks for channel 32 of stage1, but there are 32"),
+        (("--objective", "stage9:0-1"), "no layer 'stage9'"),
         (("--objective", "stage3", "--compare", "--compensate", "low-pass"), "leave --compensate out"),
         (("--objective", "stage3", "--compare", "--octaves", "9"), "9 octaves of scale 1.4 do not fit into 48 x 64"),
         (("--objective", "stage3", "--octaves", "5000"), "5000 octaves of scale 1.4 do not fit"),

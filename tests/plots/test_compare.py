@@ -126,7 +126,10 @@ def test_energies_are_drawn_where_they_are():
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (replace(view("b"), energies={8: (0.002, 0.004)}, differences={8: (-0.106, 0.01)}), "even, within its error"),
+        (
+            replace(view("b"), energies={8: (0.002, 0.004)}, differences={8: (-0.106, 0.01)}),
+            "not distinguishable from 0 (below 0.01)",
+        ),
         (
             replace(view("b"), energies={8: (0.027, 0.001)}, differences={8: (-0.081, 0.01)}),
             "4 times less than original",

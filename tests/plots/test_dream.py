@@ -4,33 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.figures import HOSTILE, collisions, pixels, texts
+from helpers.figures import HOSTILE, collisions, images, pixels, texts
 from PIL import Image
 
 from featvis.errors import FeatvisError
 from featvis.measure.estimates import Estimate
 from featvis.plots import save_figure
-from featvis.plots.dream import DreamView, dream_figure, save_animation
+from featvis.plots.dream import DreamView, dream_figure, save_animation, sheet_figure
+from featvis.plots.palette import SIGNED
 
 
-def view(title="fixed position", shape=(96, 128), seed=0, total_stride=32, channels=3, **changes):
+def view(title="fixed position", shape=(96, 128), seed=0, period=8, channels=3, **changes):
     drawn = np.random.default_rng(seed)
-    periods = [period for period in range(2, total_stride + 1) if total_stride % period == 0]
+    tile = 1 + 0.2 * drawn.standard_normal((period, period))
     picture = drawn.random((*shape, 3) if channels == 3 else shape)
-    detail = drawn.standard_normal((channels, *shape))
-    energies = {period: (0.01 * period + 0.0001 * seed, 0.0042) for period in periods}
-    plain = DreamView(
-        title=title,
-        picture=picture,
-        detail=detail,
-        gradient_energies=energies,
-        picture_energies={**energies, 2: (-0.00004, None)},
-        objective=12.3456 + seed,
-        seconds=7.89,
-        signed_comb=0.123,
-        notes=("a note that is about this dream alone",),
-    )
-    return replace(plain, **changes)
+    return replace(DreamView(title, picture, period, (0.0120 + seed, 0.0015), tile / tile.mean()), **changes)
 
 
 TITLES = (
@@ -44,9 +32,10 @@ TITLES = (
 )
 
 
-# One is the narrowest page; five make a second row.
+# One is the narrowest page; two and four stand in twos, others in threes.
 @pytest.mark.parametrize(
-    ("count", "shape"), [(1, (40, 32)), (1, (300, 451)), (5, (40, 32)), (5, (300, 451)), (7, (96, 128))]
+    ("count", "shape"),
+    [(1, (40, 32)), (1, (300, 451)), (2, (300, 400)), (4, (40, 32)), (5, (300, 451)), (7, (96, 128)), (1, (700, 900))],
 )
 def test_texts_do_not_meet(count, shape):
     views = [view(title, shape, seed) for seed, title in enumerate(TITLES[:count])]
@@ -55,46 +44,66 @@ def test_texts_do_not_meet(count, shape):
     said = [text for text, _ in texts(figure)]
     for seed in range(count):
         assert TITLES[seed] in said
-        assert f"objective {12.3456 + seed:.4g}, 7.9 s" in said
-        assert str(Estimate(0.32 + 0.0001 * seed, 0.0042)) in said
-    assert said.count("-4e-05") == count
-    assert said.count("signed comb S of the picture 0.123") == count
+        assert f"E(8) = {Estimate(0.0120 + seed, 0.0015)}" in said
 
 
-def test_a_cell_shows_its_picture_and_its_detail():
-    detail = np.zeros((3, 96, 128))
-    detail[:, ::2, ::2] = 1
+def drawn_tiles(figure):
+    return [np.asarray(image.get_array()) for image in images(figure, SIGNED)]
+
+
+def test_a_cell_shows_its_picture_its_crop_and_its_tile_three_times():
     flat = np.full((96, 128, 3), (0.2, 0.6, 0.4))
-    first = dream_figure([view(), view("other")], "a")
-    second = dream_figure([view(picture=flat, detail=detail), view("other")], "a")
-    before, after = pixels(first), pixels(second)
-    half = before.shape[1] // 2
-    assert np.array_equal(before[:, half:], after[:, half:])
-    colours = after[:, :half, :3].reshape(-1, 3)
-    assert (colours == np.rint(np.array([0.2, 0.6, 0.4]) * 255)).all(1).sum() > 0.8 * 2**2 * 96 * 128
-    # The detail's comb: pixels above their surroundings are red, and a quarter of all.
-    red = (colours[:, 0] > 150) & (colours[:, 2] < 80)
-    assert 0.2 < red.sum() / (32 * 48 * 6**2) < 0.3
+    flat[32:64, 44:84] = (0.8, 0.2, 0.2)
+    tile = np.array([[0.5, 1.0], [1.0, 1.5]])
+    figure = dream_figure([view(picture=flat, tile=tile, period=2), view("other", period=2)], "a")
+    shown = pixels(figure)
+    colours = shown[:, : shown.shape[1] // 2, :3].reshape(-1, 3)
+    # The window fills its place in the picture, three screen pixels for each, less a frame, and all of the crop.
+    window, side = 32 * 40, figure.axes[1].get_window_extent().width / 40
+    count = (colours == np.rint(np.array([0.8, 0.2, 0.2]) * 255)).all(1).sum()
+    assert 0.85 * 9 * window + 0.95 * side**2 * window < count <= (9 + side**2) * window
+    first, other = drawn_tiles(figure)
+    assert np.array_equal(first, np.tile(tile, (3, 3)))
+    assert other.shape == (6, 6)
 
 
-def test_a_grey_picture_and_missing_energies():
-    bare = view(channels=1, shape=(20, 24), signed_comb=None, gradient_energies={4: (0.1, None)}, picture_energies={})
-    figure = dream_figure([bare], "grey")
+def test_one_scale_for_all_tiles():
+    faint, strong = np.array([[0.99, 1.01]] * 2), np.array([[0.4, 1.6]] * 2)
+    figure = dream_figure([view(tile=faint, period=2), view("b", tile=strong, period=2)], "a")
+    norms = [(image.norm.vmin, image.norm.vmax) for image in images(figure, SIGNED)]
+    assert norms == [(pytest.approx(0.4), pytest.approx(1.6))] * 2
+    assert "from 0.40 to 1.60 of it" in " ".join(text for text, _ in texts(figure))
+
+
+def test_a_grey_picture_without_energies():
+    figure = dream_figure([view(channels=1, shape=(20, 24), energy=None, tile=None)], "grey")
     assert collisions(figure) == []
-    assert [text for text, _ in texts(figure)][-4:] == [
-        "0.1",
-        "-",
-        "signed comb S of the picture -",
-        "a note that is about this dream alone",
-    ]
+    assert "E is not known" in [text for text, _ in texts(figure)]
+    assert drawn_tiles(figure) == []
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (32, 32)), (3, (224, 224)), (16, (128, 128)), (5, (300, 200))])
+def test_a_sheet_shows_every_dream_and_the_tile_of_all(count, shape):
+    views = [view(f"features.14:{number}", shape, number) for number in range(count)]
+    figure = sheet_figure(
+        views, "mobilenet_v2, features.14:0-15", "from noise", "E(2) = 0.1", np.array([[0.5, 1.5]] * 2)
+    )
+    assert collisions(figure) == []
+    said = [text for text, _ in texts(figure)]
+    assert [title for title in said if title.startswith("features.14:")] == [one.title for one in views]
+    assert "E(2) = 0.1" in said
+    (tile,) = drawn_tiles(figure)
+    assert np.array_equal(tile, np.tile([[0.5, 1.5]] * 2, (3, 3)))
+    assert len(figure.axes) == count + 1
+    assert len(sheet_figure(views, "x").axes) == count
 
 
 def test_hostile_text_is_drawn_as_it_is(tmp_path):
-    figure = dream_figure([view(HOSTILE[:20], notes=(HOSTILE,))], HOSTILE, HOSTILE)
+    figure = dream_figure([view(HOSTILE[:20])], HOSTILE, HOSTILE)
     assert collisions(figure) == []
     assert any("<script>" in text for text, _ in texts(figure))
     first = save_figure(figure, tmp_path / "a.png").read_bytes()
-    again = dream_figure([view(HOSTILE[:20], notes=(HOSTILE,))], HOSTILE, HOSTILE)
+    again = dream_figure([view(HOSTILE[:20])], HOSTILE, HOSTILE)
     assert save_figure(again, tmp_path / "b.png").read_bytes() == first
 
 
@@ -108,6 +117,8 @@ def test_hostile_text_is_drawn_as_it_is(tmp_path):
 def test_what_cannot_be_drawn(views, said):
     with pytest.raises(FeatvisError, match=said):
         dream_figure(views, "x")
+    with pytest.raises(FeatvisError, match=said):
+        sheet_figure(views, "x")
 
 
 def test_an_animation_shows_every_frame(tmp_path):
