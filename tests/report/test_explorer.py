@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from dataclasses import asdict
 from pathlib import Path
@@ -163,8 +165,158 @@ def test_the_drawing_is_the_counts(explorer: Path, open_file: Any) -> None:
     heights = page.evaluate(
         "[...document.querySelectorAll('#bars rect')].map(bar => 120 - Number(bar.getAttribute('y')))"
     )
-    expected = counts([Stage(3, 2)], 16)
+    # Sixteen pixels to begin with, from the middle of a row of 33, an even one.
+    expected = counts([Stage(3, 2)], 16)[8 : 8 + 16]
     assert heights == pytest.approx([120 * count / expected.max() for count in expected])
+
+
+def read_by(stack: list[Stage], layer: int, place: int) -> list[set[int]]:
+    """By layer, down to the pixels, all places that a place reads."""
+    found = [{place}]
+    for stage in reversed(stack[:layer]):
+        offsets = [tap * stage.dilation - stage.padding for tap in range(stage.kernel)]
+        found.insert(0, {one * stage.stride + offset for one in found[0] for offset in offsets})
+    return found
+
+
+ACTIVE = "[...document.querySelectorAll('[data-at].active')].map(one => one.dataset.at.split(':').map(Number))"
+
+
+def pointed_at(page: Any) -> set[tuple[int, int]]:
+    return {(layer, place) for layer, place in page.evaluate(ACTIVE)}
+
+
+def drawn_places(page: Any) -> set[tuple[int, int]]:
+    return {tuple(at) for at in page.evaluate(ACTIVE.replace(".active", ""))}
+
+
+SMALL_STACKS = ("3,2,1+3,2,1", "3,2,0", "5,3,2,2+4,2,1", "2,2+1,3,0+3,1,1")
+
+
+@pytest.mark.parametrize("text", SMALL_STACKS)
+def test_pointing_shows_what_is_read_and_what_reads(explorer: Path, open_file: Any, text: str) -> None:
+    tab = open_file(explorer, address=f"#stack={text}")
+    page, stack = tab.page, parse_stack(text.split("+"))[0]
+    page.locator("#windows").scroll_into_view_if_needed()
+    shown = drawn_places(page)
+    assert {layer for layer, _ in shown} == set(range(len(stack) + 1))
+    pixels = sorted(place for layer, place in shown if layer == 0)
+    assert len(pixels) == max(16, math.ceil(math.prod(stage.stride for stage in stack) / 4) * 8)
+    for layer, place in sorted(shown):
+        box = page.locator(f'[data-at="{layer}:{place}"]').bounding_box()
+        frame = page.locator("#windows").bounding_box()
+        if not frame["x"] + 53 < box["x"] + box["width"] / 2 < frame["x"] + frame["width"]:
+            continue  # Its middle is not in the part that is drawn.
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        if layer:
+            expected = {(level, one) for level, places in enumerate(read_by(stack, layer, place)) for one in places}
+        else:
+            expected = {(0, place)} | {
+                (level, one) for level, one in shown if level and place in read_by(stack, level, one)[0]
+            }
+        assert pointed_at(page) == expected & shown, (layer, place)
+        said = page.locator("#told").text_content()
+        assert said.startswith(f"Pixel {place} is read by" if layer == 0 else f"Place {place} of layer {layer} reads")
+    assert tab.complaints == []
+
+
+def test_the_axes_have_numbers(explorer: Path, open_file: Any) -> None:
+    for width in (375, 1440):
+        page = open_file(explorer, width).page
+        numbers = page.locator("#windows > text.number").all_text_contents()
+        first = int(numbers[0])
+        assert numbers == [str(first + number) for number in range(16)]
+        assert first % 4 == 0, "from a whole period on"
+        assert page.locator("#windows .axis").all_text_contents() == ["0", "1", "2", "3"]
+        assert page.locator("#windows .row").all_text_contents() == [
+            "layer 2",
+            "layer 1",
+            "pixels",
+            "paths to each pixel",
+        ]
+    move(page, "pixels", 64)
+    numbers = page.locator("#windows > text.number").all_text_contents()
+    assert len(page.locator("#windows .pixel").all()) == 64
+    assert all(int(number) % 2 == 0 for number in numbers)
+
+
+def move(page: Any, name: str, value: int) -> None:
+    page.evaluate(
+        "([id, value]) => { const input = document.getElementById(id); input.value = value; input.dispatchEvent(new Event('input')); }",
+        [name, value],
+    )
+
+
+def test_the_keyboard_walks_through_the_windows(explorer: Path, open_file: Any) -> None:
+    page = open_file(explorer).page
+    page.locator("#windows").focus()
+    page.keyboard.press("ArrowRight")
+    (pixel,) = {place for layer, place in pointed_at(page) if layer == 0}
+    page.keyboard.press("ArrowRight")
+    assert (0, pixel + 1) in pointed_at(page)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    (top,) = {place for layer, place in pointed_at(page) if layer == 2}
+    assert {(layer, place) for layer, places in enumerate(read_by(TWO, 2, top)) for place in places} == pointed_at(page)
+    page.keyboard.press("ArrowDown")
+    assert 2 not in {layer for layer, _ in pointed_at(page)}
+    page.keyboard.press("Escape")
+    assert pointed_at(page) == set()
+
+
+def test_a_touch_points_and_stays(explorer: Path, open_file: Any) -> None:
+    page = open_file(explorer, 375).page
+    page.evaluate(
+        """() => {
+            const drawing = document.getElementById('windows');
+            const pixel = drawing.querySelector('.pixel:nth-of-type(6)') ?? drawing.querySelectorAll('.pixel')[5];
+            const box = pixel.getBoundingClientRect();
+            const at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, pointerType: 'touch', bubbles: true };
+            for (const kind of ['pointerdown', 'pointerup', 'pointerleave']) drawing.dispatchEvent(new PointerEvent(kind, at));
+        }"""
+    )
+    assert any(layer == 0 for layer, _ in pointed_at(page))
+
+
+def test_windows_slide_pause_and_end(explorer: Path, open_file: Any) -> None:
+    page = open_file(explorer).page
+    button = page.locator("#play")
+    button.press("Enter")
+    assert (button.text_content(), button.get_attribute("aria-pressed")) == ("pause", "true")
+    before = pointed_at(page)
+    page.wait_for_function(
+        "before => document.querySelector('.place.active').dataset.at !== before", arg=f"2:{max(before)[1]}"
+    )
+    button.press("Enter")
+    paused = pointed_at(page)
+    assert (button.text_content(), button.get_attribute("aria-pressed")) == ("go on", "false")
+    page.wait_for_timeout(900)
+    assert pointed_at(page) == paused
+    assert max(paused)[1] > max(before)[1]
+
+
+def test_windows_move_by_hand_where_motion_is_not_wanted(explorer: Path, open_file: Any) -> None:
+    page = open_file(explorer).page
+    page.emulate_media(reduced_motion="reduce")
+    places = sorted(place for layer, place in drawn_places(page) if layer == 2)
+    seen, sofar = [], []
+    for _ in places:
+        page.locator("#play").press("Enter")
+        seen.append(max(pointed_at(page)))
+        sofar.append(
+            page.evaluate("[...document.querySelectorAll('#bars rect')].map(bar => Number(bar.getAttribute('height')))")
+        )
+    page.wait_for_timeout(900)
+    assert max(pointed_at(page)) == seen[-1]
+    page.locator("#play").press("Enter")
+    page.emulate_media(reduced_motion="no-preference")
+    assert pointed_at(page) == set(), "the last has passed"
+    assert seen == [(2, place) for place in places]
+    # Paths are added window by window, up to those of all.
+    whole = page.evaluate("[...document.querySelectorAll('#bars rect')].map(bar => Number(bar.getAttribute('height')))")
+    assert all(low <= high for early, late in itertools.pairwise(sofar) for low, high in zip(early, late, strict=True))
+    assert sofar[-1] == pytest.approx(whole)
+    assert sum(sofar[0]) < sum(whole)
 
 
 def test_the_command_writes_it(tmp_path: Path) -> None:

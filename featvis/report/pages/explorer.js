@@ -4,9 +4,8 @@
   const NAMES = ["kernel", "stride", "padding", "dilation", "outputPadding"];
   const LEAST = [1, 1, 0, 1, 0];
   const REACH = [16, 8, 8, 4];
-  const MOST_BARS = 64;
-  const MOST_CELLS = 64;
-  const SVG = "http://www.w3.org/2000/svg";
+  // Milliseconds from one window to the next.
+  const SLIDE = 700;
 
   const root = document.getElementById("explorer");
   const largest = JSON.parse(root.dataset.largest);
@@ -40,6 +39,13 @@
 
   let stack = readStack(root.dataset.stack);
   let dims = Number(root.dataset.dims);
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  // What is drawn; what is pointed at in it; how far windows have slid, null where they have not; and the number of pixels asked for.
+  let shown = null;
+  let selected = null;
+  let slid = null;
+  let sliding = 0;
+  let asked = null;
 
   function readAddress() {
     const given = new Map(location.hash.slice(1).split("&").map((part) => part.split("=")));
@@ -91,29 +97,49 @@
     if (byHand) history.replaceState(null, "", `#stack=${writeStack()}&dims=${dims}`);
   }
 
-  // Enough positions for two periods that no border reaches, or as many as can be drawn; null where nothing can.
+  // Enough positions for the pixels that are shown with room on both sides that no border reaches, or as many as can be counted.
   function shownCounts() {
     const total = totalStride(stack);
     const reach = stack.reduceRight((pixels, stage) => pixels * stage.stride + (stage.kernel - 1) * stage.dilation, 0);
     let longest = null;
     for (let positions = Math.max(3, Math.ceil(32 / total)); positions <= 4096; positions *= 2) {
       const row = counts(stack, positions);
-      if (row) longest = row;
-      if (row && row.length >= Math.max(2 * reach + 2 * total, 32)) break;
+      if (row) longest = { row, positions };
+      if (row && row.length >= 2 * reach + wanted() + 2 * total) break;
     }
     return longest;
   }
 
-  function middle(row, most) {
-    const first = Math.max(0, Math.floor((row.length - most) / 2));
-    return { first, values: row.slice(first, first + most) };
+  // How many pixels are shown: sixteen to begin with, two periods where that is more, or as many as are asked for.
+  function wanted() {
+    return asked ?? Math.min(64, Math.max(16, Math.ceil(totalStride(stack) / 4) * 8));
+  }
+
+  // The middle of a row, from a whole period on where there is room.
+  function middle(row) {
+    const start = Math.max(0, Math.floor((row.length - wanted()) / 2));
+    const whole = Math.ceil(start / totalStride(stack)) * totalStride(stack);
+    return whole + wanted() <= row.length ? whole : start;
   }
 
   function draw() {
-    const row = shownCounts();
     const energies = energiesByPeriod(stack, dims);
-    drawBars(row);
-    if (dims === 2) drawPlane(row);
+    stop();
+    selected = null;
+    const found = shownCounts();
+    shown = null;
+    if (found) {
+      const first = middle(found.row);
+      const values = found.row.slice(first, first + wanted());
+      shown = { values, first, row: found.row, part: windowsPart(stack, lengths(stack, found.positions), first, values.length, find("windows").clientWidth || 640) };
+    }
+    find("pixels").value = wanted();
+    find("pixels").nextElementSibling.textContent = wanted();
+    const range = shown ? [Math.min(...shown.values), Math.max(...shown.values)] : [];
+    const most = shown && shown.values.length < shown.row.length ? `, pixels ${shown.first} to ${shown.first + shown.values.length - 1}` : "";
+    find("range-1d").textContent = shown ? `${range.join(" to ")}${most}` : "too little is left by the padding, or too much to draw";
+    find("range-2d").textContent = shown ? range.map((count) => count ** 2).join(" to ") : "";
+    drawAgain();
     find("total").textContent = totalStride(stack);
     find("energies").tBodies[0].replaceChildren(...energies.map((line) => {
       const cells = element("tr");
@@ -127,41 +153,151 @@
     find("even").disabled = !stack.some((stage) => isUneven(stage) && balancedKernels(stage).length);
   }
 
-  function drawBars(row) {
-    const { first, values } = middle(row ?? [], MOST_BARS);
-    const most = Math.max(1, ...values);
-    const drawing = find("bars");
-    const step = 10;
-    const height = 120;
-    drawing.setAttribute("viewBox", `0 0 ${Math.max(1, values.length) * step} ${height + 2}`);
-    drawing.setAttribute("preserveAspectRatio", "none");
-    drawing.replaceChildren(...values.map((count, index) => {
-      const bar = document.createElementNS(SVG, "rect");
-      const tall = (count / most) * height;
-      Object.entries({ x: index * step + 0.5, y: height - tall, width: step - 1, height: tall + 2 })
-        .forEach(([key, value]) => bar.setAttribute(key, value));
-      return bar;
-    }));
-    const part = values.length < (row ?? []).length ? `, pixels ${first} to ${first + values.length - 1}` : "";
-    find("range-1d").textContent = row ? `${Math.min(...values)} to ${most}${part}` : "too little is left by the padding, or too much to draw";
+  const colour = (share) => colours[Math.round(share * (colours.length - 1))];
+
+  // The same numbers with what is pointed at, or what has slid by.
+  function drawAgain() {
+    find("windows").toggleAttribute("hidden", !shown);
+    find("counts").hidden = !shown;
+    if (!shown) return;
+    const active = selected && windowsOf(shown.part, selected);
+    const sofar = slid === null ? null : slidCounts();
+    drawWindows(find("windows"), shown.part, shown.values, sofar, active, colour);
+    if (dims === 2) drawPlane(active && selected.layer > 0 ? [...active[0]] : selected ? [selected.place] : []);
+    find("told").textContent = selected ? told(active) : "Point at a pixel to see which windows read it, at a place of a layer to see what it reads; or use the arrow keys.";
   }
 
-  function drawPlane(row) {
-    const { values } = middle(row ?? [], MOST_CELLS);
+  // Paths from the coarsest end's places so far.
+  function slidCounts() {
+    let row = Array.from({ length: shown.part.sizes.at(-1) }, (_, place) => (place <= slid ? 1 : 0));
+    for (const stage of [...stack].reverse()) row = transposed(row, stage);
+    return row.slice(shown.first, shown.first + shown.values.length);
+  }
+
+  // "4 to 7", or each where some between are missing.
+  function listed(places) {
+    const sorted = [...places].sort((one, other) => one - other);
+    if (sorted.length < 2) return sorted.join("");
+    const whole = sorted.at(-1) - sorted[0] === sorted.length - 1;
+    return whole ? `${sorted[0]} to ${sorted.at(-1)}` : sorted.length > 8 ? `${sorted.length} from ${sorted[0]} to ${sorted.at(-1)}` : sorted.join(", ");
+  }
+
+  function told(active) {
+    const { layer, place } = selected;
+    if (layer === 0) {
+      const readers = stack.map((_, above) => active[above + 1].size && `${active[above + 1].size} of layer ${above + 1} (${listed(active[above + 1])})`);
+      const paths = shown.row[place];
+      const read = readers.filter(Boolean);
+      return read.length ? `Pixel ${place} is read by windows: ${read.join(", ")}. Paths to it: ${paths}.` : `Pixel ${place} is read by no window.`;
+    }
+    const below = layer === 1 ? "" : `places ${listed(active[layer - 1])} of layer ${layer - 1}, and through them `;
+    return `Place ${place} of layer ${layer} reads ${below}pixels ${listed(active[0])}.`;
+  }
+
+  // The counts of both axes multiplied, with the pixels that are pointed at framed.
+  function drawPlane(pixels) {
     const canvas = find("counts");
-    const size = values.length;
-    canvas.hidden = !size;
-    find("range-2d").textContent = size ? `${Math.min(...values) ** 2} to ${Math.max(...values) ** 2}` : "";
-    if (!size) return;
+    const { values, first } = shown;
+    const ratio = Math.ceil(devicePixelRatio);
+    const digits = String(first + values.length).length;
+    const gutter = (10 + 8 * digits) * ratio;
     // Whole screen pixels for each cell: anything else would draw a grid of its own.
-    const scale = Math.max(1, Math.floor(272 / size));
-    canvas.width = canvas.height = size * scale;
+    const scale = Math.max(1, Math.floor((272 * ratio - gutter) / values.length));
+    canvas.width = canvas.height = values.length * scale + gutter;
+    canvas.style.width = `${canvas.width / ratio}px`;
     const context = canvas.getContext("2d");
     const most = Math.max(...values) ** 2 || 1;
     values.forEach((down, y) => values.forEach((across, x) => {
-      context.fillStyle = colours[Math.round(((down * across) / most) * (colours.length - 1))];
-      context.fillRect(x * scale, y * scale, scale, scale);
+      context.fillStyle = colour((down * across) / most);
+      context.fillRect(gutter + x * scale, y * scale, scale, scale);
     }));
+    const style = getComputedStyle(root);
+    context.fillStyle = style.getPropertyValue("--faint");
+    context.font = `${12 * ratio}px ${style.fontFamily}`;
+    context.textBaseline = "middle";
+    const apart = [1, 2, 4, 8, 16].find((every) => scale * every >= (8 + 8 * digits) * ratio) ?? 32;
+    values.forEach((_, number) => {
+      if ((first + number) % apart) return;
+      context.textAlign = "right";
+      context.fillText(first + number, gutter - 5 * ratio, Math.max((number + 0.5) * scale, 7 * ratio));
+      context.textAlign = "center";
+      context.fillText(first + number, gutter + (number + 0.5) * scale, values.length * scale + 12 * ratio);
+    });
+    const inside = pixels.map((pixel) => pixel - first).filter((number) => number >= 0 && number < values.length);
+    if (!inside.length) return;
+    const [low, high] = [Math.min(...inside), Math.max(...inside) + 1];
+    context.strokeStyle = style.getPropertyValue("--control");
+    context.lineWidth = 2 * ratio;
+    context.strokeRect(gutter + low * scale, low * scale, (high - low) * scale, (high - low) * scale);
+  }
+
+  function select(found) {
+    if (found?.layer === selected?.layer && found?.place === selected?.place) return;
+    selected = found;
+    drawAgain();
+  }
+
+  function stop() {
+    clearInterval(sliding);
+    sliding = 0;
+    slid = null;
+    find("play").setAttribute("aria-pressed", false);
+    find("play").textContent = "slide";
+    find("told").removeAttribute("aria-live");
+  }
+
+  // The next window of the coarsest layer, and the end behind the last.
+  function slide() {
+    const places = shown.part.places(stack.length);
+    slid = slid === null ? places[0] : slid + 1;
+    if (slid > places.at(-1)) {
+      stop();
+      selected = null;
+    } else selected = { layer: stack.length, place: slid };
+    drawAgain();
+  }
+
+  // Windows slide until it is pressed again or the last has passed; where motion is not wanted each press moves them once.
+  function play() {
+    if (!shown) return;
+    if (still.matches) return slide();
+    if (sliding) {
+      clearInterval(sliding);
+      sliding = 0;
+    } else {
+      sliding = setInterval(slide, SLIDE);
+      slide();
+    }
+    find("told").setAttribute("aria-live", sliding ? "off" : "polite");
+    find("play").setAttribute("aria-pressed", Boolean(sliding));
+    find("play").textContent = sliding ? "pause" : "go on";
+  }
+
+  function point(event) {
+    if (!shown || sliding) return;
+    const box = find("windows").getBoundingClientRect();
+    const found = windowsAt(shown.part, event.clientX - box.left, event.clientY - box.top);
+    if (!found) return;
+    stop();
+    select(found);
+  }
+
+  function moveBy(event) {
+    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 0], ArrowDown: [-1, 0] };
+    if (!shown || !(event.key in moves || event.key === "Escape")) return;
+    event.preventDefault();
+    stop();
+    if (event.key === "Escape") return select(null);
+    const { part } = shown;
+    const [up, along] = moves[event.key];
+    if (!selected) return select({ layer: 0, place: shown.first + Math.floor(shown.values.length / 2) });
+    const layer = Math.min(Math.max(selected.layer + up, 0), stack.length);
+    const places = part.places(layer);
+    // The place that stands nearest to where it was.
+    const over = part.middle(selected.layer, selected.place);
+    const near = layer === selected.layer ? selected.place + along
+      : places.reduce((best, place) => (Math.abs(part.middle(layer, place) - over) < Math.abs(part.middle(layer, best) - over) ? place : best));
+    return select({ layer, place: Math.min(Math.max(near, places[0]), places.at(-1)) });
   }
 
   function isUneven(stage) {
@@ -203,6 +339,13 @@
     build();
     update();
   });
+  find("pixels").addEventListener("input", (event) => { asked = Number(event.target.value); draw(); });
+  find("play").addEventListener("click", play);
+  const drawing = find("windows");
+  for (const kind of ["pointermove", "pointerdown"]) drawing.addEventListener(kind, point);
+  drawing.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse" && slid === null) select(null); });
+  drawing.addEventListener("keydown", moveBy);
+  addEventListener("resize", () => { if (shown && shown.part.width !== drawing.clientWidth) draw(); });
   find("one-dimension").addEventListener("click", () => { dims = 1; update(); });
   find("two-dimensions").addEventListener("click", () => { dims = 2; update(); });
   find("even").addEventListener("click", makeEven);

@@ -9,6 +9,37 @@ function totalStride(stack) {
   return stack.reduce((product, stage) => product * stage.stride, 1);
 }
 
+// How many places each layer has, from the pixels to so many at the coarsest end.
+function lengths(stack, positions) {
+  const found = [positions];
+  for (const stage of [...stack].reverse()) {
+    found.unshift((found[0] - 1) * stage.stride + 1 + (stage.kernel - 1) * stage.dilation + stage.outputPadding - 2 * stage.padding);
+  }
+  return found;
+}
+
+// Where the places of each layer stand over the pixels: the middle of what place n reads is offset + n * spacing.
+function spots(stack) {
+  const found = [{ spacing: 1, offset: 0 }];
+  for (const stage of stack) {
+    const { spacing, offset } = found.at(-1);
+    const middle = ((stage.kernel - 1) * stage.dilation) / 2 - stage.padding;
+    found.push({ spacing: spacing * stage.stride, offset: offset + spacing * middle });
+  }
+  return found;
+}
+
+// The places of the layer below that a place of a layer reads.
+function readBy(stage, place) {
+  return Array.from({ length: stage.kernel }, (_, tap) => place * stage.stride - stage.padding + tap * stage.dilation);
+}
+
+// The places of a layer that read a place of the layer below.
+function readersOf(stage, below) {
+  const taps = Array.from({ length: stage.kernel }, (_, tap) => (below + stage.padding - tap * stage.dilation) / stage.stride);
+  return taps.filter(Number.isInteger).reverse();
+}
+
 // The transposed convolution of a row with a kernel of ones; null where padding leaves no pixel.
 function transposed(row, stage) {
   const reach = (row.length - 1) * stage.stride + 1;
