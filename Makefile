@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DATA ?= ../shared/data
 QUICK := $(addprefix tests/,measure tracing data models repair predict gradients test_compat.py test_files.py test_public.py)
 
-.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census census-timm found-periods generators style fixes backward-fixes period-culprits dream-jitter duel clean
+.PHONY: demo test quick versions lint docs package notebooks bench zoo short-zoo studies census census-timm found-periods generators style fixes backward-fixes period-culprits dream-jitter deep-dream duel clean
 
 demo: $(INSTALLED)
 	$(BIN)/featvis demo --out out/demo
@@ -127,6 +127,9 @@ spectrum: $(INSTALLED)
 
 dream-jitter: $(INSTALLED)
 	$(BIN)/python experiments/dream_jitter.py $(DATA)/images/imagenet --weights $(DATA)/weights/mobilenet_v2_imagenet.pth
+
+deep-dream: $(INSTALLED)
+	$(BIN)/python experiments/deep_dream.py --weights $(DATA)/weights/mobilenet_v2_imagenet.pth
 
 duel: $(INSTALLED)
 	$(BIN)/python experiments/gan_duel.py $(DATA)/cifar10_jpeg.zip --seeds 6

@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).parents[1]
 README = CHECKOUT / "README.md"
 BLOCK = re.compile(r"(?<=^```console\n)\$ featvis (.*?)\n(.*?)(?=^```$)", re.DOTALL | re.MULTILINE)
 
-LINES = 10
+LINES = 6
 """Lines of a block that does not show everything."""
 
 
