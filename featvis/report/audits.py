@@ -16,7 +16,7 @@ from featvis.measure.spectra import white_flatness
 from featvis.predict.overlap import Stack
 from featvis.report.explorer import stack_of, stack_of_rows
 from featvis.report.page import Parts, page_html
-from featvis.report.sides import Side, sides_at, sides_of
+from featvis.report.sides import Side, at_period, sides_at, sides_of
 from featvis.report.tables import Grid, Scale, audit_numbers, csv_of, profile_images, variant_numbers
 from featvis.report.views import PictureView
 from featvis.report.words import command_of, comparison_command_of
@@ -80,6 +80,7 @@ def _audit_html(
             views=pictures,
             period=audit.finding.spoken,
             gridded=audit.finding.period is not None,
+            of_energy=True,
             sides=_sides_of(audit, pictures),
         ),
         audit=audit,
@@ -87,7 +88,7 @@ def _audit_html(
         variants=None if comparison is None else Grid.of(*_variants(comparison.rows)),
         scale=Scale.holding([line.energy for line in lines]),
         lines=lines,
-        profiles=profile_images({"": audit.profile}),
+        profiles=profile_images({"": at_period(audit.profile, audit.finding.spoken).tolist()}),
         white=white_flatness(len(audit.profile), len(audit.profile[0])),
     )
 
@@ -122,12 +123,15 @@ def _comparison_html(comparison: Comparison, pictures: Sequence[PictureView], co
             views=pictures,
             period=comparison.finding.spoken,
             gridded=comparison.finding.period is not None,
+            of_energy=True,
             sides=sides_of({row.name: row.audit for row in rows}, comparison.finding),
             chosen=(0, 1 if best is None else [row.name for row in rows].index(best.name)),
         ),
         comparison=comparison,
         variants=Grid.of(*_variants(rows)),
-        profiles=profile_images({row.name: row.audit.profile for row in rows}),
+        profiles=profile_images(
+            {row.name: at_period(row.audit.profile, comparison.finding.spoken).tolist() for row in rows}
+        ),
     )
 
 

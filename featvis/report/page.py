@@ -29,7 +29,8 @@ class Parts:
 
     numbers: files to download, by name. command: what repeats the measurement. stack, dims: what the explorer starts from, and its axes.
     views: as many as fit into 5 MB are shown. period: in pixels, of their grid and harmonics: the one that the verdict names; gridded:
-    whether the grid is there to begin with. sides: of versions, by their labels. chosen: the two versions that the slider begins with.
+    whether the grid is there to begin with. of_energy: see `shown_view`. sides: of versions, by their labels. chosen: the two versions
+    that the slider begins with.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Parts:
     views: Sequence[PictureView] = ()
     period: Period = 1
     gridded: bool = False
+    of_energy: bool = False
     sides: Mapping[str, Side] = field(default_factory=dict)
     chosen: tuple[int, int] = (0, 1)
 
@@ -67,7 +69,7 @@ def page_html(template: str, parts: Parts, **values: Any) -> str:
     }
     if parts.views:
         room = LARGEST - len(rendered(template, **values).encode())
-        values["viewed"] = _viewed(parts, shown_views(parts.views, parts.period, room))
+        values["viewed"] = _viewed(parts, shown_views(parts.views, parts.period, room, parts.of_energy))
     return rendered(template, **values)
 
 

@@ -52,6 +52,7 @@ def discriminator_html(result: DiscriminatorAudit, notes: Sequence[str] = (), co
             views=_sample_views(result),
             period=result.finding.spoken,
             gridded=result.finding.period is not None,
+            of_energy=True,
             sides=sides_of({result.main: source.audit, **audits}, result.finding),
         ),
         result=result,

@@ -43,7 +43,8 @@ def sides_of(measured: Mapping[str, Profiled], finding: Finding) -> dict[str, Si
         else:
             energy = one.energy.get(spoken) if isinstance(spoken, int) else None
             said = "" if energy is None else named(spoken, energy)
-        sides[name] = Side(said, _folded(one.profile, spoken))
+        tile = at_period(one.profile, spoken)
+        sides[name] = Side(said, tile if tile.shape[1] == axes_of(spoken)[1] else None)
     return sides
 
 
@@ -74,11 +75,11 @@ def _tile(energies: Tensor, rows: int, columns: int) -> Tensor | None:
     return tile / tile.mean()
 
 
-def _folded(profile: Sequence[Sequence[float]], period: Period) -> Tensor | None:
-    """A profile at a shorter period; None where that does not divide it."""
+def at_period(profile: Sequence[Sequence[float]], period: Period) -> Tensor:
+    """A profile at a shorter period, as it is where that does not divide its own."""
     table, (rows, columns) = torch.tensor(profile, dtype=torch.float64), axes_of(period)
     rows = min(rows, len(table))
-    return None if len(table) % rows or table.shape[1] % columns else fold(table, rows, columns)
+    return table if len(table) % rows or table.shape[1] % columns else fold(table, rows, columns)
 
 
 def sides_shown(sides: Mapping[str, Side]) -> dict[str, Any]:

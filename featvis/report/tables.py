@@ -15,12 +15,15 @@ import numpy as np
 from featvis.audit.comparison import Row
 from featvis.audit.record import Audit
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import period_words, simple
+from featvis.measure.finding import LIMITS, period_words, simple
 from featvis.plots.palette import SEQUENTIAL
 from featvis.report.views import coloured, data_url
 
 LINEAR, LINEAR_PART = 1e-3, 0.7
 """An axis of energies is linear up to here, on this part of a decade, and logarithmic beyond."""
+
+LABELLED = (0.0, 0.01, 0.23, 3.0, 100.0, 1e4)
+"""Energies that an axis has room to name."""
 
 SMALL_PROFILE = 8
 """A phase profile of at most so many rows has its numbers written into its cells."""
@@ -35,21 +38,27 @@ class Scale:
 
     @classmethod
     def holding(cls, estimates: Iterable[Estimate]) -> Scale:
-        """The scale that all estimates fit on with their errors, at least from 0 to 1."""
+        """The scale that all estimates fit on with their errors, at least from 0 to 3."""
         ends = [value + sign * (error or 0) for value, error in estimates for sign in (-1, 1)]
-        return cls(min(-LINEAR / 2, *ends, 0) * 1.3, max(1.0, *ends, 0) * 1.6)
+        return cls(min(-LINEAR / 2, *ends, 0) * 1.3, max(3.0, *ends, 0) * 1.6)
 
     def place(self, value: float) -> float:
         low, high = _bent(self.low), _bent(self.high)
         return round(100 * (_bent(value) - low) / (high - low), 3)
 
     @property
-    def ticks(self) -> list[tuple[str, float, bool]]:
-        """Labels and places of 0 and the powers of ten, and whether a short axis leaves the label out."""
+    def ticks(self) -> list[tuple[str, float]]:
+        """Labels and places: of 0, of where another word is used for an energy, and beyond; those between are without a label."""
         powers = [10.0**power for power in range(-3, 7)]
-        values = [0.0, *powers, *(-power for power in powers)]
+        values = [
+            *(-power for power in powers),
+            0.0,
+            LINEAR,
+            *LIMITS,
+            *(power for power in powers if power > LIMITS[-1]),
+        ]
         return [
-            (f"{value:g}", self.place(value), value not in (0, 0.01, 1, 100, 1e4))
+            (f"{value:g}" if value in LABELLED else "", self.place(value))
             for value in sorted(values)
             if self.low <= value <= self.high
         ]

@@ -29,6 +29,9 @@ LEVELS = 127
 SHOWN = 4
 """Pictures of a set that a page shows."""
 
+FREQUENCIES, BRIGHT = 81, 100.0
+"""Frequencies along an axis of an energy's spectrum, at most, and the power, over its median, that has the brightest colour."""
+
 LOOKED_AT = 24
 """Pixels along each side of the part of a picture that a page begins with, at least."""
 
@@ -88,7 +91,9 @@ def axes_of(period: Period) -> tuple[int, int]:
     return (period, period) if isinstance(period, int) else period
 
 
-def shown_views(views: Sequence[PictureView], period: Period, room: int) -> list[dict[str, Any]]:
+def shown_views(
+    views: Sequence[PictureView], period: Period, room: int, of_energy: bool = False
+) -> list[dict[str, Any]]:
     """What the page's script reads of the first views, as many as fit into so many bytes.
 
     Where not even the first does, a smaller part of its middle is shown.
@@ -97,10 +102,10 @@ def shown_views(views: Sequence[PictureView], period: Period, room: int) -> list
     left = room
     for view in views:
         side = MOST_PIXELS
-        one = shown_view(view, period)
+        one = shown_view(view, period, of_energy=of_energy)
         while not shown and left > 0 and side > 2 * max(axes_of(period)) and _size(one) > left:
             side = min(int(0.97 * side * (left / _size(one)) ** 0.5), side - 1)
-            one = shown_view(view, period, side)
+            one = shown_view(view, period, side, of_energy)
         left -= _size(one)
         if left < 0:
             break
@@ -115,10 +120,11 @@ def _size(shown: dict[str, Any]) -> int:
     return sum(map(len, urls)) + 12 * sum(map(len, names)) + 1000
 
 
-def shown_view(view: PictureView, period: Period, most: int = MOST_PIXELS) -> dict[str, Any]:
+def shown_view(view: PictureView, period: Period, most: int = MOST_PIXELS, of_energy: bool = False) -> dict[str, Any]:
     """What the page's script reads of one view: names, sizes and images as data URLs; of a larger picture the middle `most` pixels.
 
-    focus: the row and column that it begins with, where the first map is strongest.
+    of_energy: spectra are those of the maps' energy, not of the maps themselves. focus: the row and column that it begins with, where
+    the first map is strongest.
     """
     height, width = view.versions[0].picture.shape[:2]
     steps = axes_of(period)
@@ -126,9 +132,12 @@ def shown_view(view: PictureView, period: Period, most: int = MOST_PIXELS) -> di
     rows, columns = slice(top, top + most), slice(left, left + most)
     signed = [relative(version.map.sum(0, dtype=np.float64)) for version in view.versions]
     limit = percentile([np.abs(one) for one in signed], 99)
-    spectra = [_spectrum(version.map, period) for version in view.versions]
-    low = max(percentile(spectra, 0.5), 1e-9)
-    high = max(percentile(spectra, 99.9), 2 * low)
+    if of_energy:
+        spectra, low, high = [_energy_spectrum(version.map, period) for version in view.versions], 1.0, BRIGHT
+    else:
+        spectra = [_spectrum(version.map, period) for version in view.versions]
+        low = max(percentile(spectra, 0.5), 1e-9)
+        high = max(percentile(spectra, 99.9), 2 * low)
     urls = [picture_url(version.picture[rows, columns]) for version in view.versions]
     pictures = list(dict.fromkeys(urls))
     return {
@@ -180,6 +189,34 @@ def _spectrum(gradient: np.ndarray, period: Period) -> np.ndarray:
     rows, columns = (interior(size, step) for size, step in zip(gradient.shape[1:], axes_of(period), strict=True))
     inside = gradient[:, rows, columns]
     return binned(spectrum(inside if inside.any() else gradient))
+
+
+def _energy_spectrum(gradient: np.ndarray, period: Period) -> np.ndarray:
+    """The spectrum of the logarithm of the measured part's energy, relative to its median, of several frequencies the strongest.
+
+    The logarithm, as a few strong places would drown the grid in all others.
+    """
+    rows, columns = (interior(size, step) for size, step in zip(gradient.shape[1:], axes_of(period), strict=True))
+    inside = gradient[:, rows, columns]
+    energy = np.square(inside if inside.any() else gradient, dtype=np.float64).sum(0)
+    logarithm = np.log(energy / energy.mean() + 1e-3)
+    tapers = [np.hanning(size + 2)[1:-1] for size in energy.shape]
+    power = np.abs(np.fft.fft2((logarithm - logarithm.mean()) * np.outer(*tapers))) ** 2
+    return _strongest_in_bins(np.fft.fftshift(power / (np.median(power) or 1.0)))
+
+
+def _strongest_in_bins(power: np.ndarray) -> np.ndarray:
+    """A centred spectrum (H, W) with an odd number of frequencies along each axis, each the strongest of those that it stands for."""
+    for axis in (0, 1):
+        power = np.moveaxis(power, axis, 0)
+        if len(power) % 2 == 0:  # half a cycle per pixel, the first row, belongs to both ends
+            power = np.concatenate([power, power[:1]])
+        bins = min(FREQUENCIES, len(power))
+        index = np.rint(np.linspace(0, bins - 1, len(power))).astype(int)
+        most = np.zeros((bins, power.shape[1]))
+        np.maximum.at(most, index, power)
+        power = np.moveaxis(most, 0, axis)
+    return power
 
 
 def coloured(values: np.ndarray, colours: str) -> Image.Image:

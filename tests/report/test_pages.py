@@ -75,6 +75,13 @@ def test_a_scale_is_linear_near_zero_and_logarithmic_beyond() -> None:
     assert places[4] - places[3] == pytest.approx(places[6] - places[5], abs=2e-3)
 
 
+def test_every_axis_has_the_energies_where_another_word_is_used() -> None:
+    for energy in (Estimate(0.02, 0.001), Estimate(0.0001, 0.0002), Estimate(50.0, 1.0)):
+        labels = [label for label, _ in Scale.holding([energy]).ticks if label]
+        assert labels == ["0", "0.01", "0.23", "3"]
+    assert "100" in dict(Scale.holding([Estimate(200.0, 1.0)]).ticks)
+
+
 def test_a_grid_has_a_column_for_each_period_and_control_and_one_scale() -> None:
     grid = Grid.of({"a": audit(), "b": audit(energy={8: Estimate(5.0, 1.0)}, controls={})}, {"b": "said"})
     assert (grid.periods, grid.controls) == ([2, 4, 8], [3, 5])
@@ -278,6 +285,22 @@ def test_maps_are_shown_pixel_by_pixel() -> None:
     redder = before[..., 0].astype(int) - before[..., 2]
     assert (redder[strong & (signed > 0)] > 0).all()
     assert (redder[strong & (signed < 0)] < 0).all()
+
+
+def test_the_spectrum_of_the_energy_shows_the_grid_that_signs_hide() -> None:
+    def strongest(of_energy: bool) -> tuple[np.ndarray, np.ndarray]:
+        drawn = shown_view(view(size=64), 2, of_energy=of_energy)["versions"]
+        images = [Image.open(io.BytesIO(base64.b64decode(one["spectrum"].partition(",")[2]))) for one in drawn]
+        return tuple(np.asarray(image) for image in images)
+
+    comb, plain = strongest(True)
+    assert comb.shape == (61, 61), "the 60 frequencies of the measured part, half a cycle at both ends"
+    assert min(comb[0, 0], comb[0, 30], comb[30, 0], comb[-1, -1]) == comb.max() == 126
+    others = np.delete(np.delete(comb, [0, 30, 60], 0), [0, 30, 60], 1)
+    assert np.quantile(others, 0.99) < 80
+    assert max(plain[0, 0], plain[0, 30], plain[30, 0]) < 110
+    signed, _ = strongest(False)
+    assert signed[0, 30] < signed.max(), "another sign at every pixel hides it"
 
 
 def test_of_a_large_picture_the_middle_is_shown_from_a_whole_period() -> None:

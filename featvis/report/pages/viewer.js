@@ -202,7 +202,14 @@
       const line = element("div");
       if (sides.tiles[label]) {
         const tile = element("span", { class: "tile", role: "img", "aria-label": `Mean tile, ${label}` });
-        tile.style.backgroundImage = `url(${sides.tiles[label]})`;
+        // Whole screen pixels for each phase, and three periods along each axis.
+        const phase = Math.max(1, Math.floor(96 / (3 * period)));
+        Object.assign(tile.style, {
+          backgroundImage: `url(${sides.tiles[label]})`,
+          backgroundSize: `${across * phase}px ${down * phase}px`,
+          width: `${3 * across * phase}px`,
+          height: `${3 * down * phase}px`,
+        });
         line.append(tile);
       }
       const text = element("p", {}, label);
