@@ -134,5 +134,5 @@ class DiscriminatorAudit:
 
     def content(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        names = ("finding", "sources", "agreements", "neutral", "notes", "settings")
+        names = ("finding", "meaning", "taught", "sources", "agreements", "neutral", "notes", "settings")
         return {"schema": SCHEMA, **{name: plain(getattr(self, name)) for name in names}}

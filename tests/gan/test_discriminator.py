@@ -258,6 +258,7 @@ def test_what_it_means_is_said_to_who_trains_the_pair():
         "The discriminator's gradient is"
     )
     assert even.taught == ""
+    assert (found.content()["meaning"], found.content()["taught"]) == (found.meaning, found.taught)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,14 @@ def test_it_opens_without_a_network_fits_prints_and_has_no_faults(folder: Path, 
     assert tab.from_elsewhere == []
 
 
+def test_paper_shows_what_is_folded_away(folder: Path, open_file: Any) -> None:
+    page = open_file(folder / "discriminator.html").page
+    assert not page.locator("#chances-table").is_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#chances-table").is_visible()
+    assert page.locator("#agreements-table").is_visible()
+
+
 def test_planted_faults_are_found(tmp_path: Path, open_file: Any) -> None:
     path = tmp_path / "bad.html"
     path.write_text(
