@@ -262,7 +262,7 @@ def test_a_planted_long_file_is_found():
 
 ACROSS = {
     "audit": "monitor",
-    "commands": "faults once pages view_networks",
+    "commands": "faults once one_finding pages view_networks",
     "plots": "figures",
     "report": "browser pages",
 }

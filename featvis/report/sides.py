@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import Finding, Period, counted, named
+from featvis.measure.finding import TOLD, Finding, Period, counted, indistinct, named, size_of
 from featvis.measure.maps import energy_of
 from featvis.measure.phases import fold, interior
 from featvis.report.tables import profile_images
@@ -27,10 +27,11 @@ class Profiled(Protocol):
 
 
 class Side(NamedTuple):
-    """Of one version: its energy in words, empty where it is not known, and its phase profile at that period, where there is one."""
+    """Of one version: its energy, empty where it is not known; its phase profile at that period, where there is one; what it is called."""
 
     said: str
     tile: Tensor | None
+    size: str = ""
 
 
 def sides_of(measured: Mapping[str, Profiled], finding: Finding) -> dict[str, Side]:
@@ -38,14 +39,20 @@ def sides_of(measured: Mapping[str, Profiled], finding: Finding) -> dict[str, Si
     spoken = finding.spoken
     sides = {}
     for number, (name, one) in enumerate(measured.items()):
+        energy = one.energy.get(spoken) if isinstance(spoken, int) else None
         if number == 0 and finding.energy is not None:
-            said = finding.headline()
-        else:
-            energy = one.energy.get(spoken) if isinstance(spoken, int) else None
-            said = "" if energy is None else named(spoken, energy)
+            energy = finding.energy
+        said = "" if energy is None else named(spoken, energy)
         tile = at_period(one.profile, spoken)
-        sides[name] = Side(said, tile if tile.shape[1] == axes_of(spoken)[1] else None)
+        # What was judged beside the frequencies around is not told by its error alone.
+        size = "" if energy is None or finding.chances is not None else _size(energy)
+        sides[name] = Side(said, tile if tile.shape[1] == axes_of(spoken)[1] else None, size)
     return sides
+
+
+def _size(energy: Estimate) -> str:
+    """What an energy is called, in a word or few."""
+    return size_of(energy)[0] if energy.value > TOLD * (energy.error or 0) else indistinct(energy)
 
 
 def sides_at(views: Sequence[PictureView], period: Period, pictures: int) -> dict[str, Side]:
@@ -60,8 +67,8 @@ def sides_at(views: Sequence[PictureView], period: Period, pictures: int) -> dic
         if len({energy.shape for energy in energies}) == 1 and max(axes_of(period)) > 1:
             scaled = torch.from_numpy(np.stack([energy / energy.mean() for energy in energies]))
             energy = energy_of(scaled, axes_of(period))
-            said = "" if energy is None else named(period, energy) + few
-            sides[label] = Side(said, _tile(scaled, *axes_of(period)))
+            said, size = ("", "") if energy is None else (named(period, energy) + few, _size(energy))
+            sides[label] = Side(said, _tile(scaled, *axes_of(period)), size)
     return sides
 
 
@@ -91,6 +98,7 @@ def sides_shown(sides: Mapping[str, Side]) -> dict[str, Any]:
     drawn = {one["name"]: one["image"] for one in images}
     return {
         "said": {label: side.said for label, side in sides.items()},
+        "sizes": {label: side.size for label, side in sides.items() if side.size},
         "tiles": drawn,
         "limits": [round(images[0][end], 2) for end in ("low", "high")] if images else [],
     }

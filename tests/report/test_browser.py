@@ -214,13 +214,16 @@ def test_it_begins_where_single_pixels_and_the_grid_of_the_found_period_show(
 def test_each_side_says_its_energy_and_shows_its_mean_tile(folder: Path, open_file: Any) -> None:
     page = open_file(folder / "audit.html").page
     left, right = page.locator("#sides p").all()
-    assert left.inner_text() == f"gradient\n{audit().finding.headline()}"
+    assert left.inner_text() == f"gradient\n{audit().finding.headline()}\n{audit().finding.size}"
     assert right.inner_text().startswith("equalised\nE(4) = "), "measured at the picture itself"
+    assert "\nnot distinguishable from 0 (below 0." in right.inner_text()
     assert page.locator("#sides .tile").count() == 2
     page = open_file(folder / "compare.html").page
+    plain, _, low_pass = comparison("plain", "blurpool", "low-pass").rows
     assert page.locator("#sides p").all_inner_texts() == [
-        f"{row.name}\nE(4) = {row.audit.energy[4]}" for row in comparison("plain", "low-pass").rows[:1]
-    ] + [f"low-pass\nE(4) = {comparison('plain', 'blurpool', 'low-pass').rows[2].audit.energy[4]}"]
+        f"plain\nE(4) = {plain.audit.energy[4]}\nweak",
+        f"low-pass\nE(4) = {low_pass.audit.energy[4]}\nnot distinguishable from 0 (below 0.00048)",
+    ]
 
 
 COUNT_TURNS = """() => new Promise(done => {

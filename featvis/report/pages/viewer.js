@@ -213,7 +213,7 @@
         line.append(tile);
       }
       const text = element("p", {}, label);
-      text.append(element("span", {}, sides.said[label] ?? ""));
+      text.append(element("span", {}, sides.said[label] ?? ""), element("span", {}, sides.sizes[label] ?? ""));
       line.append(text);
       return line;
     }));
