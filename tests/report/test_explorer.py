@@ -264,6 +264,27 @@ def test_the_keyboard_walks_through_the_windows(explorer: Path, open_file: Any) 
     assert pointed_at(page) == set()
 
 
+def test_pointing_in_the_plane_tells_both_axes(explorer: Path, open_file: Any) -> None:
+    page = open_file(explorer).page
+    plane, first = page.locator("#counts"), min(place for layer, place in drawn_places(page) if layer == 0)
+    row = counts(TWO, 64)
+    plane.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+        plane.press(key)
+    down, across = first + 8 + 1, first + 8 + 1
+    expected = [sum(pixel in read_by(TWO, 1, place)[0] for place in range(40)) for pixel in (down, across)]
+    assert page.locator("#told").text_content() == (
+        f"Row {down}, column {across} is read by {expected[0]} × {expected[1]} windows of layer 1. "
+        f"Paths to it: {row[down]} × {row[across]} = {row[down] * row[across]}."
+    )
+    assert (0, across) in pointed_at(page)
+    plane.press("Escape")
+    assert pointed_at(page) == set()
+    box = plane.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 3)
+    assert page.locator("#told").text_content().startswith(f"Row {first}, column {first + 15} is read by 1 × 2 windows")
+
+
 def test_a_touch_points_and_stays(explorer: Path, open_file: Any) -> None:
     page = open_file(explorer, 375).page
     page.evaluate(

@@ -40,9 +40,11 @@
   let stack = readStack(root.dataset.stack);
   let dims = Number(root.dataset.dims);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  // What is drawn; what is pointed at in it; how far windows have slid, null where they have not; and the number of pixels asked for.
+  // What is drawn; what is pointed at in it, along one axis or in the plane; how far windows have slid, null where they have not; and the
+  // number of pixels asked for.
   let shown = null;
   let selected = null;
+  let cell = null;
   let slid = null;
   let sliding = 0;
   let asked = null;
@@ -125,7 +127,7 @@
   function draw() {
     const energies = energiesByPeriod(stack, dims);
     stop();
-    selected = null;
+    selected = cell = null;
     const found = shownCounts();
     shown = null;
     if (found) {
@@ -163,8 +165,8 @@
     const active = selected && windowsOf(shown.part, selected);
     const sofar = slid === null ? null : slidCounts();
     drawWindows(find("windows"), shown.part, shown.values, sofar, active, colour);
-    if (dims === 2) drawPlane(active && selected.layer > 0 ? [...active[0]] : selected ? [selected.place] : []);
-    find("told").textContent = selected ? told(active) : "Point at a pixel to see which windows read it, at a place of a layer to see what it reads; or use the arrow keys.";
+    if (dims === 2) drawPlane(cell ? cellFrames() : active ? [[[...active[0]], [...active[0]]]] : []);
+    find("told").textContent = cell ? toldCell() : selected ? told(active) : "Point at a pixel to see which windows read it, at a place of a layer to see what it reads; or use the arrow keys.";
   }
 
   // Paths from the coarsest end's places so far.
@@ -194,8 +196,22 @@
     return `Place ${place} of layer ${layer} reads ${below}pixels ${listed(active[0])}.`;
   }
 
-  // The counts of both axes multiplied, with the pixels that are pointed at framed.
-  function drawPlane(pixels) {
+  // Of the pixel in the plane that is pointed at: its readers in the first layer by axis, and the pixels that each of their windows holds.
+  const readersOfCell = () => [cell.row, cell.column].map((pixel) => readersOf(stack[0], pixel).filter((one) => one >= 0 && one < shown.part.sizes[1]));
+
+  function cellFrames() {
+    const [down, across] = readersOfCell().map((readers) => readers.map((one) => readBy(stack[0], one)));
+    return [...down.flatMap((rows) => across.map((columns) => [rows, columns])), [[cell.row], [cell.column]]];
+  }
+
+  function toldCell() {
+    const [down, across] = readersOfCell().map((readers) => readers.length);
+    const paths = [cell.row, cell.column].map((pixel) => shown.row[pixel]);
+    return `Row ${cell.row}, column ${cell.column} is read by ${down} × ${across} windows of layer 1. Paths to it: ${paths.join(" × ")} = ${paths[0] * paths[1]}.`;
+  }
+
+  // The counts of both axes multiplied, with frames of rows and columns.
+  function drawPlane(frames) {
     const canvas = find("counts");
     const { values, first } = shown;
     const ratio = Math.ceil(devicePixelRatio);
@@ -223,18 +239,52 @@
       context.textAlign = "center";
       context.fillText(first + number, gutter + (number + 0.5) * scale, values.length * scale + 12 * ratio);
     });
-    const inside = pixels.map((pixel) => pixel - first).filter((number) => number >= 0 && number < values.length);
-    if (!inside.length) return;
-    const [low, high] = [Math.min(...inside), Math.max(...inside) + 1];
-    context.strokeStyle = style.getPropertyValue("--control");
-    context.lineWidth = 2 * ratio;
-    context.strokeRect(gutter + low * scale, low * scale, (high - low) * scale, (high - low) * scale);
+    shown.plane = { gutter: gutter / ratio, scale: scale / ratio };
+    context.rect(gutter, 0, values.length * scale, values.length * scale);
+    context.clip();
+    for (const frame of frames) {
+      const [[top, bottom], [left, right]] = frame.map((pixels) => [Math.min(...pixels) - first, Math.max(...pixels) - first + 1]);
+      // A dark line around a bright one shows on every colour.
+      for (const [colour, wide] of [["black", 4], ["#ff9d3b", 2]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = wide * ratio;
+        context.strokeRect(gutter + left * scale, top * scale, (right - left) * scale, (bottom - top) * scale);
+      }
+    }
   }
 
   function select(found) {
-    if (found?.layer === selected?.layer && found?.place === selected?.place) return;
+    if (!cell && found?.layer === selected?.layer && found?.place === selected?.place) return;
     selected = found;
+    cell = null;
     drawAgain();
+  }
+
+  // A pixel of the plane, also a pixel of the axis, whose column it is.
+  function selectCell(row, column) {
+    const inside = (pixel) => Math.min(Math.max(pixel, shown.first), shown.first + shown.values.length - 1);
+    cell = { row: inside(row), column: inside(column) };
+    selected = { layer: 0, place: cell.column };
+    drawAgain();
+  }
+
+  function pointAtPlane(event) {
+    if (!shown || sliding) return;
+    const { gutter, scale } = shown.plane;
+    if (event.offsetX < gutter || event.offsetY > shown.values.length * scale) return;
+    stop();
+    selectCell(shown.first + Math.floor(event.offsetY / scale), shown.first + Math.floor((event.offsetX - gutter) / scale));
+  }
+
+  function moveInPlane(event) {
+    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    if (!shown || !(event.key in moves || event.key === "Escape")) return;
+    event.preventDefault();
+    stop();
+    if (event.key === "Escape") return select(null);
+    const middle = shown.first + Math.floor(shown.values.length / 2);
+    const [down, across] = cell ? moves[event.key] : [0, 0];
+    return selectCell((cell?.row ?? middle) + down, (cell?.column ?? middle) + across);
   }
 
   function stop() {
@@ -250,6 +300,7 @@
   function slide() {
     const places = shown.part.places(stack.length);
     slid = slid === null ? places[0] : slid + 1;
+    cell = null;
     if (slid > places.at(-1)) {
       stop();
       selected = null;
@@ -345,6 +396,11 @@
   for (const kind of ["pointermove", "pointerdown"]) drawing.addEventListener(kind, point);
   drawing.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse" && slid === null) select(null); });
   drawing.addEventListener("keydown", moveBy);
+  const plane = find("counts");
+  for (const kind of ["pointermove", "pointerdown"]) plane.addEventListener(kind, pointAtPlane);
+  plane.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse" && slid === null) select(null); });
+  plane.addEventListener("keydown", moveInPlane);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
   addEventListener("resize", () => { if (shown && shown.part.width !== drawing.clientWidth) draw(); });
   find("one-dimension").addEventListener("click", () => { dims = 1; update(); });
   find("two-dimensions").addEventListener("click", () => { dims = 2; update(); });
