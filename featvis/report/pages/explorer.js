@@ -165,7 +165,7 @@
     const active = selected && windowsOf(shown.part, selected);
     const sofar = slid === null ? null : slidCounts();
     drawWindows(find("windows"), shown.part, shown.values, sofar, active, colour);
-    if (dims === 2) drawPlane(cell ? cellFrames() : active ? [[[...active[0]], [...active[0]]]] : []);
+    if (dims === 2) shown.plane = drawPlane(find("counts"), shown, cell ? cellFrames() : active ? [[[...active[0]], [...active[0]]]] : [], colour);
     find("told").textContent = cell ? toldCell() : selected ? told(active) : "Point at a pixel to see which windows read it, at a place of a layer to see what it reads; or use the arrow keys.";
   }
 
@@ -208,49 +208,6 @@
     const [down, across] = readersOfCell().map((readers) => readers.length);
     const paths = [cell.row, cell.column].map((pixel) => shown.row[pixel]);
     return `Row ${cell.row}, column ${cell.column} is read by ${down} × ${across} windows of layer 1. Paths to it: ${paths.join(" × ")} = ${paths[0] * paths[1]}.`;
-  }
-
-  // The counts of both axes multiplied, with frames of rows and columns.
-  function drawPlane(frames) {
-    const canvas = find("counts");
-    const { values, first } = shown;
-    const ratio = Math.ceil(devicePixelRatio);
-    const digits = String(first + values.length).length;
-    const gutter = (10 + 8 * digits) * ratio;
-    // Whole screen pixels for each cell: anything else would draw a grid of its own.
-    const scale = Math.max(1, Math.floor((272 * ratio - gutter) / values.length));
-    canvas.width = canvas.height = values.length * scale + gutter;
-    canvas.style.width = `${canvas.width / ratio}px`;
-    const context = canvas.getContext("2d");
-    const most = Math.max(...values) ** 2 || 1;
-    values.forEach((down, y) => values.forEach((across, x) => {
-      context.fillStyle = colour((down * across) / most);
-      context.fillRect(gutter + x * scale, y * scale, scale, scale);
-    }));
-    const style = getComputedStyle(root);
-    context.fillStyle = style.getPropertyValue("--faint");
-    context.font = `${12 * ratio}px ${style.fontFamily}`;
-    context.textBaseline = "middle";
-    const apart = [1, 2, 4, 8, 16].find((every) => scale * every >= (8 + 8 * digits) * ratio) ?? 32;
-    values.forEach((_, number) => {
-      if ((first + number) % apart) return;
-      context.textAlign = "right";
-      context.fillText(first + number, gutter - 5 * ratio, Math.max((number + 0.5) * scale, 7 * ratio));
-      context.textAlign = "center";
-      context.fillText(first + number, gutter + (number + 0.5) * scale, values.length * scale + 12 * ratio);
-    });
-    shown.plane = { gutter: gutter / ratio, scale: scale / ratio };
-    context.rect(gutter, 0, values.length * scale, values.length * scale);
-    context.clip();
-    for (const frame of frames) {
-      const [[top, bottom], [left, right]] = frame.map((pixels) => [Math.min(...pixels) - first, Math.max(...pixels) - first + 1]);
-      // A dark line around a bright one shows on every colour.
-      for (const [colour, wide] of [["black", 4], ["#ff9d3b", 2]]) {
-        context.strokeStyle = colour;
-        context.lineWidth = wide * ratio;
-        context.strokeRect(gutter + left * scale, top * scale, (right - left) * scale, (bottom - top) * scale);
-      }
-    }
   }
 
   function select(found) {

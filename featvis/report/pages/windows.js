@@ -112,3 +112,44 @@ function drawBars(svg, part, counts, sofar, mark, colour, add) {
     add(svg, "text", { class: `number${mark(0, pixel)}`, x: part.middle(0, pixel), y: part.y(0) + WINDOWS.box + 10 }, pixel);
   });
 }
+
+// Draws the counts of both axes multiplied, with frames of rows and columns. Returns the width beside them and the side of a pixel.
+function drawPlane(canvas, { values, first }, frames, colour) {
+  const ratio = Math.ceil(devicePixelRatio);
+  const digits = String(first + values.length).length;
+  const gutter = (10 + 8 * digits) * ratio;
+  // Whole screen pixels for each cell: anything else would draw a grid of its own.
+  const scale = Math.max(1, Math.floor((272 * ratio - gutter) / values.length));
+  canvas.width = canvas.height = values.length * scale + gutter;
+  canvas.style.width = `${canvas.width / ratio}px`;
+  const context = canvas.getContext("2d");
+  const most = Math.max(...values) ** 2 || 1;
+  values.forEach((down, y) => values.forEach((across, x) => {
+    context.fillStyle = colour((down * across) / most);
+    context.fillRect(gutter + x * scale, y * scale, scale, scale);
+  }));
+  const style = getComputedStyle(canvas);
+  context.fillStyle = style.getPropertyValue("--faint");
+  context.font = `${12 * ratio}px ${style.fontFamily}`;
+  context.textBaseline = "middle";
+  const apart = [1, 2, 4, 8, 16].find((every) => scale * every >= (8 + 8 * digits) * ratio) ?? 32;
+  values.forEach((_, number) => {
+    if ((first + number) % apart) return;
+    context.textAlign = "right";
+    context.fillText(first + number, gutter - 5 * ratio, Math.max((number + 0.5) * scale, 7 * ratio));
+    context.textAlign = "center";
+    context.fillText(first + number, gutter + (number + 0.5) * scale, values.length * scale + 12 * ratio);
+  });
+  context.rect(gutter, 0, values.length * scale, values.length * scale);
+  context.clip();
+  for (const frame of frames) {
+    const [[top, bottom], [left, right]] = frame.map((pixels) => [Math.min(...pixels) - first, Math.max(...pixels) - first + 1]);
+    // A dark line around a bright one shows on every colour.
+    for (const [colour, wide] of [["black", 4], ["#ff9d3b", 2]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = wide * ratio;
+      context.strokeRect(gutter + left * scale, top * scale, (right - left) * scale, (bottom - top) * scale);
+    }
+  }
+  return { gutter: gutter / ratio, scale: scale / ratio };
+}
