@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from featvis.errors import FeatvisError
+
 if TYPE_CHECKING:
     from featvis.gradients.attributions import Attribution
     from featvis.models.model import Model
@@ -61,11 +63,11 @@ class NetworkAsked:
 
 @dataclass(frozen=True)
 class GradientAsked:
-    """Pictures, and what is made of the gradient at them; profile: a file."""
+    """Pictures, and what is made of the gradient at them; profile: a file. method: one or several, in the order that they were given."""
 
     pictures: tuple[str, ...]
     score: str
-    method: Attribution
+    method: tuple[Attribution, ...]
     compensate: Attribution
     profile: str | None
     limit: int | None
@@ -76,8 +78,16 @@ class GradientAsked:
         return picture_files(self.pictures, self.limit)
 
     def attribution(self) -> Attribution:
-        """The method with its compensation, and with the profile where one is given."""
-        return with_profile(self.compensate.around(self.method), self.profile)
+        """The method with its compensation, and with the profile where one is given; raises FeatvisError for several methods."""
+        if len(self.method) > 1:
+            raise FeatvisError(
+                f"{len(self.method)} methods are given; give --method once, or draw several with `featvis grad`"
+            )
+        return self.attributions()[0]
+
+    def attributions(self) -> list[Attribution]:
+        """The same of each method, each once."""
+        return [with_profile(self.compensate.around(method), self.profile) for method in dict.fromkeys(self.method)]
 
 
 @dataclass(frozen=True)

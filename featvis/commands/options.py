@@ -131,8 +131,9 @@ gradient_options = as_one(
     click.option(
         "--method",
         type=METHOD,
-        default="vanilla",
-        show_default=True,
+        default=("vanilla",),
+        show_default="vanilla",
+        multiple=True,
         help="How the gradient becomes an attribution; smoothgrad:samples=50,noise=.1 sets parameters.",
     ),
     click.option(

@@ -10,7 +10,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -23,6 +22,9 @@ from featvis.tracing.hashes import tensor_hash
 
 if TYPE_CHECKING:
     from featvis.gradients.engine import GradientEngine
+
+LEAST_SIZE = 64
+"""Pixels of the side of a picture at which the cost of an attribution is counted."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,44 @@ class Attribution(ABC):
         images: Tensor,
         numbers: Sequence[int] | None = None,
         chosen: Tensor | None = None,
+        passed: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """The attribution of a batch: (B, C, H, W), or (B, C, L), to the same shape.
 
         numbers: the pictures' numbers in the whole set, to which their random draws belong. chosen: (B, 1), the classes that the score
-        `top` takes instead of this network's own. Raises FeatvisError where the engine does.
+        `top` takes instead of this network's own. passed: called after each gradient. Raises FeatvisError where the engine does.
         """
         images = real_tensor(images, "images")
         draws = Draws(engine.seed, range(len(images)) if numbers is None else numbers)
         images = engine.admitted(images, draws)
         if chosen is None and not all(part.one_pass for part in self.parts):
             chosen = engine.chosen(images)
-        gradient = partial(engine.gradient, chosen=chosen, draws=draws)
+
+        def gradient(at: Tensor) -> Tensor:
+            found = engine.gradient(at, chosen, draws)
+            passed()
+            return found
+
         return self.of(Gradients(gradient, engine.total_stride, draws), images)
+
+    def cost(self, total_stride: int, dims: int = 2) -> int:
+        """How many gradients it takes at a picture, of so many dimensions, of a network of this total stride.
+
+        >>> featvis.Jitter(featvis.SmoothGrad(samples=25), shifts=16).cost(total_stride=8)
+        400
+        """
+        count = 0
+
+        def gradient(at: Tensor) -> Tensor:
+            nonlocal count
+            count += 1
+            return torch.ones_like(at)
+
+        size = max(LEAST_SIZE, 2 * total_stride)
+        profile = torch.ones(1 if dims == 1 else total_stride, total_stride)
+        nothing = torch.zeros(1, 1, *(size,) * dims)
+        self.with_profile(profile).of(Gradients(gradient, total_stride, Draws(0, range(1))), nothing)
+        return count
 
     @abstractmethod
     def of(self, gradients: Gradients, images: Tensor) -> Tensor:

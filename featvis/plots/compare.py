@@ -14,18 +14,14 @@ from featvis.errors import FeatvisError
 from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import energy_at
-from featvis.plots.gradients import spectrum
+from featvis.plots.gradients import energy_spectrum
 from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, style, text_width
 from featvis.plots.palette import EDGE, FAINT, LINES, RULE
-from featvis.plots.panels import binned, energy_scale, reach_of, zoom_window
-from featvis.plots.rows import HEADS, Layout, Row, draw_heads, draw_photograph, draw_rows, gradient_heads
+from featvis.plots.panels import BARS, binned, energy_scale, reach_of, zoom_window
+from featvis.plots.rows import Layout, Meaning, Row, draw_photograph, draw_rows
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Each marker serves once through the colours."""
-
-
-DECADES = 1e3
-"""The range of a spectrum's colours: what blurs leave of the highest frequencies is below it, and no matter how far."""
 
 
 ENDLESS = 1e6
@@ -67,7 +63,7 @@ class Sketches:
         self.gradients.setdefault(name, gradients[0])
         inside = self._inside(gradients.shape[-2:])
         for gradient in gradients:
-            power = spectrum(gradient[:, inside[0], inside[1]])
+            power = energy_spectrum((gradient[:, inside[0], inside[1]].astype(np.float64) ** 2).sum(0))
             self._power[name] = self._power[name] + power if name in self._power else power
 
     def _inside(self, shape: tuple[int, ...]) -> Window:
@@ -80,7 +76,7 @@ class Sketches:
         return self._inside(self.picture.shape[:2])
 
     def spectrum(self, name: str) -> np.ndarray:
-        """The mean spectrum of a variant's gradients, as `spectrum_panel` takes it."""
+        """The mean spectrum of a variant's energy maps, as `spectrum_panel` takes it."""
         return binned(self._power[name] / self._power[name].mean())
 
 
@@ -137,7 +133,10 @@ def _draw_energies(views: Sequence[ComparedView], period: int | None, title: str
     height = max(420, 52 * len(views))
     page = Page(width, top + height + 74)
     page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
-    explanation = "Checkerboard energy E of the gradient, by period; 0 = even. Controls, periods that no stride makes, must sit at 0."
+    explanation = (
+        "Checkerboard energy E of the gradient, by period; 0 = even. Controls, periods that no stride makes, must sit at 0. "
+        "Bars: two errors."
+    )
     page.text(MARGIN, top - 44, fit_lines(explanation, width - 2 * MARGIN, 10, most=1), 10, color=FAINT)
 
     axes = page.axes(MARGIN + 64, top, plot_width, height)
@@ -152,7 +151,7 @@ def _draw_energies(views: Sequence[ComparedView], period: int | None, title: str
                 axes.errorbar(
                     position + place,
                     value,
-                    error or 0,
+                    BARS * (error or 0),
                     fmt=marker,
                     color=colour,
                     capsize=3,
@@ -190,9 +189,9 @@ def _names(page: Page, x: float, y: float, views: Sequence[ComparedView], said: 
 def comparison_figure(
     sketches: Sketches, views: Sequence[ComparedView], period: int | None, title: str, caption: str = ""
 ) -> Figure:
-    """The first picture and, a row for each variant, its gradient there, a zoom, and profile, spectrum and energies of all pictures.
+    """The first picture and, a row for each variant, its gradient there, a zoom, and mean tile, spectrum and energies of all pictures.
 
-    sketches: of all views, by title. period: the one that zoom, profiles and spectra show, a divisor of the total stride. Each column
+    sketches: of all views, by title. period: the one that zoom, tiles and spectra show, a divisor of the total stride. Each kind of panel
     has one scale for all rows; gradients are drawn relative to their own root mean square. Raises FeatvisError without views, for
     numbers that are not finite, and for a view without a sketch.
     """
@@ -214,15 +213,15 @@ def _draw_comparison(
 ) -> Figure:
     period = telling or 1
     rows = [_row(sketches, view, period) for view in views]
-    zoom = zoom_window(rows[0].energy, rows[0].inside, period)
+    zoom = zoom_window(rows[0].energy, rows[0].inside, (period, period))
     layout = Layout.of(picture)
     text_left, text_room = layout.text_left, layout.width - layout.text_left - MARGIN
     title_lines = fit_lines(title, layout.width - 2 * MARGIN, 17, "bold", most=2)
     caption_lines = fit_lines(caption, text_room, 10.5, most=3)
     photograph = MARGIN + 40 * len(title_lines)
     list_top = photograph + 26 * len(caption_lines) + 10 * bool(caption_lines)
-    heads = max(photograph + layout.photo_height, list_top + 26 * len(views)) + 34
-    page = Page(layout.width, heads + HEADS + layout.row_height * len(views))
+    top = max(photograph + layout.photo_height, list_top + 26 * len(views)) + 34
+    page = Page(layout.width, top + layout.row_height * len(views))
 
     page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
     draw_photograph(page, photograph, picture, zoom)
@@ -233,22 +232,17 @@ def _draw_comparison(
     for index, (name, words) in enumerate(zip(names, said, strict=True)):
         page.text(text_left, list_top + 26 * index, name, 12, weight="bold")
         page.text(said_left, list_top + 26 * index, fit_lines(words, page.width - said_left - MARGIN, 12, most=1), 12)
-    meaning = "At the picture above: red raises the score, blue lowers it."
-    power = "Mean of all pictures."
-    power += f" Orange ticks: the frequencies of the period of {period} pixels." if period > 1 else ""
-    texts = [
-        *gradient_heads(rows, zoom, period, meaning, "The squared gradient where the first variant's is strongest."),
-        ("Phase profile", "All pictures: how unevenly the gradient's energy falls on the pixel phases; 1 = even."),
-        ("Power spectrum", power),
-        ("Checkerboard energy E", "All pictures, by period; 0 = even. Controls must sit at 0."),
-    ]
-    draw_heads(page, layout, heads, texts)
-    first, third = layout.columns[0], layout.columns[2]
+    first, second = layout.columns[:2]
     for index, view in enumerate(views):
-        y = heads + HEADS + layout.row_height * index
-        page.text(first, y, short_name(view.title, third - first - 40, 13), 13, weight="bold")
-        page.text(third, y + 3, fit_lines(said[index], page.width - third - MARGIN, 11, most=1), 11)
-    draw_rows(page, layout, heads + HEADS, rows, zoom, DECADES)
+        y = top + layout.row_height * index
+        page.text(first, y, short_name(view.title, second - first - 40, 13), 13, weight="bold")
+        page.text(second, y + 3, fit_lines(said[index], page.width - second - MARGIN, 11, most=1), 11)
+    meaning = Meaning(
+        "At the picture above: red raises the score, blue lowers it.",
+        "Squared, where the first is strongest.",
+        "All pictures. ",
+    )
+    draw_rows(page, layout, top, rows, zoom, meaning)
     return page.finished()
 
 
@@ -263,7 +257,6 @@ def _row(sketches: Sketches, view: ComparedView, period: int) -> Row:
         sketches.spectrum(view.title),
         view.energies,
         view.controls,
-        period,
         inside,
     )
 

@@ -16,17 +16,14 @@ from featvis.files import write_atomically
 from featvis.measure.estimates import Estimate
 from featvis.measure.finding import named
 from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, outline, pixel_edges, style, whole_pixels
-from featvis.plots.palette import FAINT, SIGNED
-from featvis.plots.panels import profile_norm
+from featvis.plots.palette import FAINT
+from featvis.plots.panels import REPEATED, profile_norm, tile_panel
 
 SIDE, TILE, SHEET_SIDE = 480, 216, 224
 """The largest sides of a dream, of its mean tile and of a dream on a sheet, in screen pixels."""
 
 ZOOM = (32, 40)
 """Rows and columns of a dream that are shown from close by."""
-
-REPEATED = 3
-"""Times that a mean tile stands beside itself along each axis."""
 
 IN_A_ROW = 4
 """Dreams beside each other on a sheet."""
@@ -88,7 +85,7 @@ def dream_figure(views: Sequence[DreamView], title: str, caption: str = "") -> F
             below = y + _HEAD + height + 14
             _crop(page, x, below, crop_side, view.picture, window)
             if view.tile is not None:
-                _tile(page, x + crop_width + _GAP, below, view.tile, norm)
+                tile_panel(page, x + crop_width + _GAP, below, TILE, view.tile, norm)
         return page.finished()
 
 
@@ -116,7 +113,7 @@ def sheet_figure(
                 f"drawn {REPEATED} times along each axis. White is the mean, red above and blue below, from {norm.vmin:.2f} to "
                 f"{norm.vmax:.2f}."
             )
-            _tile(page, MARGIN, y, tile, norm)
+            tile_panel(page, MARGIN, y, TILE, tile, norm)
             page.text(
                 MARGIN + TILE + _GAP, y, fit_lines(said, page.width - 2 * MARGIN - TILE - _GAP, 10.5), 10.5, color=FAINT
             )
@@ -159,12 +156,6 @@ def _picture(page: Page, x: int, y: int, side: int, picture: np.ndarray, window:
 
 def _crop(page: Page, x: int, y: int, side: int, picture: np.ndarray, window: Window) -> None:
     _picture(page, x, y, side, np.asarray(picture)[window])
-
-
-def _tile(page: Page, x: int, y: int, tile: np.ndarray, norm: Normalize) -> None:
-    repeated = np.tile(tile, (REPEATED, REPEATED))
-    axes, _ = page.map(x, y, TILE, repeated, pixel_edges(repeated.shape), cmap=SIGNED, norm=norm)
-    axes.set(xticks=[], yticks=[])
 
 
 def _middle(shape: tuple[int, ...]) -> Window:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from featvis.errors import FeatvisError
 from featvis.plots.page import MARGIN, PLAIN, SIDE, Energy, Page, fit_lines, pixel_edges, style
 from featvis.plots.palette import FAINT, LINES, SIGNED
-from featvis.plots.panels import energy_panel, legend_above, profile_norm, profile_panel, reach_of
+from featvis.plots.panels import REPEATED, energy_panel, legend_above, profile_norm, reach_of, tile_panel
 
 GAP = 2
 """Pixels between the pictures of a sheet."""
@@ -183,7 +183,11 @@ def _page(
     """A page with its title and the heads of its columns; the upper edge of each row and the left one of each column."""
     heads = [
         *first,
-        ("Phase profile", "How unevenly the energy of all its pictures falls on the pixel phases; 1 = even.", SIDE),
+        (
+            "Mean tile",
+            f"The energy of all its pictures by pixel phase, {REPEATED} x {REPEATED} times; white is the mean.",
+            SIDE,
+        ),
         ("Checkerboard energy E", "By period; 0 = even. Controls must sit at 0.", SIDE),
     ]
     columns = [MARGIN]
@@ -207,12 +211,12 @@ def _page(
 
 
 def _measured(page: Page, rows: Sequence[int], columns: Sequence[int], views: Views) -> None:
-    """The phase profile and the energies of each view, on one scale for all."""
+    """The mean tile and the energies of each view, on one scale for all."""
     profiles = [np.asarray(view.profile, dtype=np.float64) for view in views]
     norm = profile_norm(profiles)
     reach = reach_of(pair for view in views for pair in (*view.energies.values(), *view.controls.values()))
     for number, (y, profile) in enumerate(zip(rows, profiles, strict=True)):
         view = views[number]
-        profile_panel(page, columns[0], y, profile, norm)
+        tile_panel(page, columns[0], y, SIDE, profile, norm, "energy / its mean")
         axes = page.axes(columns[1], y + 24, SIDE, SIDE - 24)
         energy_panel(axes, view.energies, view.controls, reach)

@@ -15,11 +15,11 @@ from featvis.measure.estimates import Estimate
 from featvis.measure.finding import Finding, energy_at, telling_period
 from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, style, text_width
 from featvis.plots.palette import FAINT
-from featvis.plots.panels import binned, zoom_window
-from featvis.plots.rows import HEADS, Layout, Row, draw_heads, draw_photograph, draw_rows, gradient_heads
+from featvis.plots.panels import Pair, binned, mean_tile, zoom_window
+from featvis.plots.rows import Layout, Meaning, Row, draw_photograph, draw_rows
 
-DECADES = 1e9
-"""The range of a spectrum's colours: of everything that a gradient holds."""
+FLOOR = 1e-3
+"""Added to an energy relative to its mean before its logarithm is taken."""
 
 SCALE_NOTE = (
     "E is the squared unevenness of the gradient's energy over the pixel phases. 0: even. 0.23: one 3 × 3 convolution "
@@ -60,9 +60,9 @@ def spectrum(gradient: np.ndarray) -> np.ndarray:
 
 
 def gradient_figure(picture: np.ndarray, views: Sequence[GradientView], title: str, caption: str = "") -> Figure:
-    """A photograph and, a row for each view, its gradient, a zoom, the phase profile, the spectrum and the energies.
+    """A photograph and, a row for each view, its gradient, a zoom, the mean tile, the spectrum of its energy and the energies.
 
-    picture: (H, W, 3) or (H, W) in [0, 1]. Each column has one scale for all rows; gradients are drawn relative to
+    picture: (H, W, 3) or (H, W) in [0, 1]. Each kind of panel has one scale for all rows; gradients are drawn relative to
     their own root mean square, energies to their own mean. Raises FeatvisError where shapes do not fit or a value is
     not finite.
     """
@@ -72,25 +72,35 @@ def gradient_figure(picture: np.ndarray, views: Sequence[GradientView], title: s
         return _draw_gradients(picture, views, title, caption)
 
 
-def _row(view: GradientView) -> Row:
-    """A view ready to be drawn: relative to its own strength, and of the measured part only for the spectrum."""
+def energy_spectrum(energy: np.ndarray) -> np.ndarray:
+    """Spectral power of an energy map, relative to the mean of all frequencies: a grid is a point, objects are near the middle.
+
+    energy: (H, W), 0 or more, not all 0. Of its logarithm, as a few strong places would drown the grid in all others; under a Hann window.
+    Returns (H, W) as `spectrum` does; zeros for a map of one value.
+    """
+    logarithm = np.log(np.asarray(energy, dtype=np.float64) / np.mean(energy) + FLOOR)
+    window = np.outer(*(np.hanning(size + 2)[1:-1] for size in logarithm.shape))
+    deviations = logarithm - (logarithm * window).sum() / window.sum()
+    power = np.abs(np.fft.fft2(deviations * window)) ** 2
+    return np.fft.fftshift(power / (power.mean() or 1.0))
+
+
+def _row(view: GradientView, period: Pair) -> Row:
+    """A view ready to be drawn: relative to its own strength, and of the measured part only for tile and spectrum."""
     gradient = np.asarray(view.gradient, dtype=np.float64)
     (top, left), (height, width) = view.border, gradient.shape[1:]
     inside: Window = (slice(top, height - top), slice(left, width - left))
     signed, energy = gradient.sum(0), (gradient**2).sum(0)
     if not energy[inside].any():
         raise FeatvisError(f"the gradient of the view {view.title!r} is zero in all of its measured part")
-    # Whole periods, so that the harmonics of the stride are frequencies of the transform.
-    measured = gradient[:, inside[0], inside[1]]
-    rows, columns = (size - size % view.total_stride or size for size in measured.shape[1:])
+    energy = energy / energy[inside].mean()
     return Row(
         signed / (math.sqrt((signed[inside] ** 2).mean()) or 1.0),
-        energy / energy[inside].mean(),
-        np.asarray(view.profile, dtype=np.float64),
-        binned(spectrum(measured[:, :rows, :columns])),
+        energy,
+        mean_tile(energy, inside, period),
+        binned(energy_spectrum(energy[inside])),
         view.energies,
         view.controls,
-        view.total_stride,
         inside,
     )
 
@@ -124,45 +134,46 @@ def _check(picture: np.ndarray, views: Sequence[GradientView]) -> None:
 
 
 def _draw_gradients(picture: np.ndarray, views: Sequence[GradientView], title: str, caption: str) -> Figure:
-    rows = [_row(view) for view in views]
     telling = _spoken(views[0])
-    period = max(view.total_stride for view in views)
+    period = _pair(views[0], telling)
+    rows = [_row(view, period) for view in views]
     zoom = zoom_window(rows[0].energy, rows[0].inside, period)
     layout = Layout.of(picture)
     text_room = layout.width - layout.text_left - MARGIN
-    title_lines = fit_lines(title, layout.width - 2 * MARGIN, 17, "bold", most=2)
+    title_lines = fit_lines(title, layout.width - 2 * MARGIN, 17, "bold", most=3)
     caption_lines = fit_lines(caption, text_room, 10.5, most=4)
     photograph = MARGIN + 40 * len(title_lines)
     numbers = photograph + 24 * len(caption_lines) + 16 * bool(caption_lines)
-    heads = max(photograph + layout.photo_height, numbers + 146) + 28
-    page = Page(layout.width, heads + HEADS + layout.row_height * len(views))
+    scale_lines = fit_lines(SCALE_NOTE, text_room, 9, most=3)
+    top = max(photograph + layout.photo_height, numbers + 122 + 20 * len(scale_lines)) + 28
+    page = Page(layout.width, top + layout.row_height * len(views))
 
     page.text(MARGIN, MARGIN - 8, title_lines, 17, weight="bold")
     draw_photograph(page, photograph, picture, zoom)
     page.text(layout.text_left, photograph, caption_lines, 10.5, color=FAINT)
     _headlines(page, layout.text_left, numbers, views)
-    page.text(layout.text_left, heads - 28 - 16, fit_lines(SCALE_NOTE, text_room, 9), 9, color=FAINT)
-    meaning = "What each pixel does to the score: red raises it, blue lowers it."
-    strongest = "The squared gradient where it is strongest."
-    power = "Of the signed gradient."
-    power += " Orange ticks: the frequencies that the strides can leave." if period > 1 else ""
-    texts = [
-        *gradient_heads(rows, zoom, period, meaning, strongest),
-        ("Phase profile", "How unevenly the gradient's energy falls on the pixel phases; 1 = even."),
-        ("Power spectrum", power),
-        ("Checkerboard energy E", "By period; 0 = even. Controls, periods that no stride makes, must sit at 0."),
-    ]
-    draw_heads(page, layout, heads, texts)
+    page.text(layout.text_left, top - 28 - 20 * len(scale_lines), scale_lines, 9, color=FAINT)
     first, second = layout.columns[:2]
     for index, view in enumerate(views):
-        y = heads + HEADS + layout.row_height * index
+        y = top + layout.row_height * index
         page.text(first, y, fit_lines(view.title, second - first - 70, 13, "bold", most=1), 13, weight="bold")
         said = ": ".join(
             text for text in (_headline(view, telling), _verdict(view, views[0] if index else None, telling)) if text
         )
         page.text(second, y + 3, fit_lines(said, page.width - second - MARGIN, 11, most=1), 11)
-    draw_rows(page, layout, heads + HEADS, rows, zoom, DECADES)
+    meaning = Meaning(
+        "What each pixel does to the score: red raises it, blue lowers it.", "Squared, where it is strongest."
+    )
+    draw_rows(page, layout, top, rows, zoom, meaning)
     return page.finished()
+
+
+def _pair(view: GradientView, telling: int | None) -> Pair:
+    """The period that tile, zoom and spectrum show: that of the finding, by axis, where the picture holds it twice."""
+    spoken = None if view.finding is None else view.finding.spoken
+    pair = spoken if isinstance(spoken, tuple) else (telling or 1,) * 2
+    height, width = np.shape(view.gradient)[1:]
+    return (pair[0], pair[1]) if 2 * pair[0] <= height and 2 * pair[1] <= width else (1, 1)
 
 
 def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> None:

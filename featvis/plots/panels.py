@@ -8,13 +8,39 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
+from featvis.measure.finding import period_words
 from featvis.plots.page import PLAIN, SIDE, Energy, Page, Window, pixel_edges
 from featvis.plots.palette import CONTROL, FAINT, PERIOD, RULE, SEQUENTIAL, SIGNED
 
 BINS = 85
 """The most frequencies that a spectrum is averaged to along each axis."""
+
+ZOOMED, LARGEST_ZOOM = 24, 32
+"""Pixels of a zoom's side, and at most."""
+
+LINED = 16
+"""Screen pixels that the lines of a grid must lie apart."""
+
+REPEATED, WRITTEN = 3, 18
+"""Times that a mean tile stands beside itself along each axis, and the side of a cell, in screen pixels, that has room for a number."""
+
+MARKED = 80
+"""More lines of a period than this are marked along the axes alone."""
+
+FAINTEST = 0.25
+"""A mean tile that departs from 1 by less is drawn pale: so much is noise in few pictures."""
+
+WORDS = (0.01, 0.23, 3.0)
+"""Ticks of every axis of energies: from where they are weak, one 3 x 3 convolution of stride 2, and one pixel of four alone."""
+
+BARS = 2
+"""Standard errors that a bar is long, to each side."""
+
+Pair = tuple[int, int]
+"""A period along rows and columns."""
 
 
 def legend_above(axes: Axes) -> None:
@@ -40,10 +66,10 @@ def write_cells(axes: Axes, image: AxesImage, values: np.ndarray, form: str, siz
         axes.text(column, row, f"{value:{form}}", fontsize=size, color=ink, ha="center", va="center")
 
 
-def lined(window: Window, period: int) -> bool:
+def lined(window: Window, period: Pair) -> bool:
     """Whether the periods in a zoom are far enough apart for lines that do not look like a checkerboard themselves."""
     longest = max(part.stop - part.start for part in window)
-    return period > 1 and period * max(1, SIDE // longest) >= 32
+    return max(period) > 1 and min(p for p in period if p > 1) * max(1, SIDE // longest) >= LINED
 
 
 def gradient_panel(
@@ -62,27 +88,28 @@ def gradient_panel(
     return axes
 
 
-def zoom_window(energy: np.ndarray, inside: Window, period: int) -> Window:
-    """A few periods of the energy map (H, W), around the block of whole periods with the most energy inside."""
-    block, size = period * -(-8 // period), max(4 * period, period * -(-24 // period))
+def zoom_window(energy: np.ndarray, inside: Window, period: Pair) -> Window:
+    """About ZOOMED pixels of the energy map (H, W), whole periods where they fit, around the block with the most energy inside."""
+    blocks = [p * -(-8 // p) for p in period]
+    sizes = [p * max(1, ZOOMED // p) if 2 * p <= ZOOMED else min(2 * p, LARGEST_ZOOM) for p in period]
     corners = []
-    for part in inside:
-        first = -(-part.start // period) * period
+    for part, block, p in zip(inside, blocks, period, strict=True):
+        first = -(-part.start // p) * p
         corners.append(range(first, max(first, part.stop - block) + 1, block))
     best = max(
         ((row, column) for row in corners[0] for column in corners[1]),
-        key=lambda corner: float(energy[corner[0] : corner[0] + block, corner[1] : corner[1] + block].sum()),
+        key=lambda corner: float(energy[corner[0] : corner[0] + blocks[0], corner[1] : corner[1] + blocks[1]].sum()),
     )
     window = []
-    for corner, length in zip(best, energy.shape, strict=True):
-        last = max(0, (length - size) // period * period)
-        start = min(max(0, corner - (size - block) // 2 // period * period), last)
+    for corner, length, size, block, p in zip(best, energy.shape, sizes, blocks, period, strict=True):
+        last = max(0, (length - size) // p * p)
+        start = min(max(0, corner - max(0, size - block) // 2 // p * p), last)
         window.append(slice(start, min(start + size, length)))
     return window[0], window[1]
 
 
-def zoom_panel(page: Page, x: int, y: int, energy: np.ndarray, window: Window, period: int, norm: Normalize) -> None:
-    """The energy map (H, W) in a window, pixel by pixel."""
+def zoom_panel(page: Page, x: int, y: int, energy: np.ndarray, window: Window, period: Pair, norm: Normalize) -> None:
+    """The energy map (H, W) in a window, pixel by pixel, with the grid of the period."""
     rows, columns = window
     top = float(norm.vmax or 1)
     ticks = [tick for power in range(-2, 4) for tick in (10.0**power, 3 * 10.0**power) if top / 20 < tick <= top]
@@ -90,27 +117,49 @@ def zoom_panel(page: Page, x: int, y: int, energy: np.ndarray, window: Window, p
     edges = pixel_edges(energy.shape, window)
     axes, _ = page.map(x, y, SIDE, energy[window], edges, "energy / its mean", bar, cmap=SEQUENTIAL, norm=norm)
     if lined(window, period):
-        for part, line in ((columns, axes.axvline), (rows, axes.axhline)):
-            for edge in range(part.start + period, part.stop, period):
-                line(edge - 0.5, color="white", linewidth=0.6, alpha=0.6)
+        for part, line, p in ((columns, axes.axvline, period[1]), (rows, axes.axhline, period[0])):
+            first = -(-part.start // p) * p
+            for edge in range(first if first > part.start else first + p, part.stop, p) if p > 1 else ():
+                line(edge - 0.5, color="white", linewidth=0.7, alpha=0.75)
     for part, axis in ((columns, axes.xaxis), (rows, axes.yaxis)):
         axis.set_major_locator(FixedLocator([part.start, (part.start + part.stop) // 2, part.stop - 1]))
     axes.set_xlabel("column, pixels")
 
 
-def profile_panel(page: Page, x: int, y: int, profile: np.ndarray, norm: Normalize) -> None:
-    """The phase profile (P, P), with its numbers where they have room."""
-    period = len(profile)
+def tile_panel(page: Page, x: int, y: int, side: int, tile: np.ndarray, norm: Normalize, label: str = "") -> None:
+    """The mean tile, (rows, columns) of a period, REPEATED times along each axis, with its numbers where they have room.
+
+    label: of the colour bar; without one there is none.
+    """
+    repeated = np.tile(tile, (REPEATED, REPEATED))
     low, high = norm.vmin or 0.0, norm.vmax or 2.0
     ticks = [1 + tick for tick in MaxNLocator(4).tick_values(low - 1, high - 1) if low <= 1 + tick <= high]
     bar = {"ticks": ticks, "format": PLAIN}
-    edges = pixel_edges(profile.shape)
-    axes, image = page.map(x, y, SIDE, profile, edges, "energy / its mean", bar, cmap=SEQUENTIAL, norm=norm)
-    if period <= 8:
-        write_cells(axes, image, profile, ".2f", 10 if period <= 5 else 7)
-    phases = range(0, period, -(-period // 8))
-    axes.set(xticks=phases, yticks=phases, xlabel=f"column mod {period}")
-    axes.set_ylabel(f"row mod {period}", labelpad=2)
+    axes, image = page.map(x, y, side, repeated, pixel_edges(repeated.shape), label, bar, cmap=SIGNED, norm=norm)
+    cell = max(1, side // max(repeated.shape))
+    if cell >= WRITTEN:
+        write_cells(
+            axes, image, repeated, ".2f" if cell >= 1.4 * WRITTEN else ".1f", 6.5 if cell < 2 * WRITTEN else 8.5
+        )
+    for length, line in zip(tile.shape, (axes.axhline, axes.axvline), strict=True):
+        for edge in range(length, REPEATED * length, length) if length > 1 else ():
+            line(edge - 0.5, color=FAINT, linewidth=0.8)
+    axes.set(xticks=[], yticks=[])
+    if label:
+        axes.set_xlabel(f"column mod {tile.shape[1]}")
+        axes.set_ylabel(f"row mod {tile.shape[0]}", labelpad=2)
+
+
+def mean_tile(energy: np.ndarray, inside: Window, period: Pair) -> np.ndarray:
+    """The mean of an energy map (H, W) at each phase of a period, counted from the picture's first pixel; relative to its own mean."""
+    phases = [np.arange(part.start, part.stop) % p for part, p in zip(inside, period, strict=True)]
+    sums, counts = np.zeros(period), np.zeros(period)
+    place = np.ix_(*phases)
+    rows, columns = np.broadcast_arrays(*place)
+    np.add.at(sums, (rows, columns), energy[inside])
+    np.add.at(counts, (rows, columns), 1)
+    tile = sums / np.maximum(counts, 1)
+    return tile / (tile.mean() or 1.0)
 
 
 def binned(power: np.ndarray) -> np.ndarray:
@@ -127,8 +176,8 @@ def binned(power: np.ndarray) -> np.ndarray:
     return power
 
 
-def spectrum_panel(page: Page, x: int, y: int, power: np.ndarray, period: int, norm: Normalize) -> None:
-    """A spectrum (odd, odd) from -1/2 to 1/2 cycle per pixel, with ticks at the multiples of 1 / period."""
+def spectrum_panel(page: Page, x: int, y: int, power: np.ndarray, period: Pair, norm: Normalize) -> None:
+    """A spectrum (odd, odd) from -1/2 to 1/2 cycle per pixel, with the lines of a period marked, and its first named."""
     low, high = norm.vmin or 0.0, norm.vmax or 1.0
     bar = {"extend": "both", "format": PLAIN, "ticks": [10.0**n for n in range(-9, 10) if low <= 10.0**n <= high]}
     # The outermost bins are centred on the ends.
@@ -136,15 +185,37 @@ def spectrum_panel(page: Page, x: int, y: int, power: np.ndarray, period: int, n
     edges = (-right, right, bottom, -bottom)
     power = power.repeat(SIDE // len(power), 0).repeat(SIDE // power.shape[1], 1)
     axes, _ = page.map(x, y, SIDE, power, edges, "power / its mean", bar, cmap=SEQUENTIAL, norm=norm)
-    harmonics = [m / period for m in range(-(period // 2), period // 2 + 1)] if period > 1 else []
     for axis in (axes.xaxis, axes.yaxis):
-        axis.remove_overlapping_locs = False
         axis.set_major_locator(FixedLocator([-0.5, -0.25, 0, 0.25, 0.5]))
-        axis.set_minor_locator(FixedLocator(harmonics))
     axes.xaxis.set_major_formatter(PLAIN)
     axes.yaxis.set_major_formatter(NullFormatter())
-    axes.tick_params(which="minor", length=6, width=1, color=CONTROL)
     axes.set_xlabel("cycles per pixel")
+    down, across = lines_of(period)
+    marks = [(row, column) for row in down for column in across if row or column]
+    if len(marks) > MARKED:
+        marks = [(row, column) for row, column in marks if not row or not column]
+    for row, column in marks:
+        axes.plot(column, row, "o", markersize=7, markerfacecolor="none", markeredgecolor=CONTROL, markeredgewidth=1)
+    first = min((mark for mark in marks if min(mark) >= 0), key=lambda mark: sum(mark), default=None)
+    if first is not None:
+        shift, side = ((8, 8), "left") if first[1] < 0.3 else ((-8, 8), "right")
+        axes.annotate(
+            f"period {period_words(period[0] if period[0] == period[1] else period)}",
+            (first[1], first[0]),
+            shift,
+            textcoords="offset points",
+            ha=side,
+            fontsize=8.5,
+            color="white",
+            weight="bold",
+            path_effects=[withStroke(linewidth=2.5, foreground="black")],
+        )
+
+
+def lines_of(period: Pair) -> tuple[list[float], list[float]]:
+    """The frequencies of a period along rows and columns, from -1/2 to 1/2 cycle per pixel."""
+    down, across = ([k / p for k in range(-(p // 2), p // 2 + 1)] for p in period)
+    return down, across
 
 
 def energy_panel(
@@ -163,7 +234,7 @@ def energy_panel(
             value, error = values[period]
             axes.plot(positions[-1], value, marker, color=colour, markersize=6, label="_" if index else label)
             if error is not None:
-                axes.errorbar(positions[-1], value, error, ecolor=colour, capsize=4, linewidth=1.2)
+                axes.errorbar(positions[-1], value, BARS * error, ecolor=colour, capsize=4, linewidth=1.2)
     energy_scale(axes, reach)
     axes.set_xticks(positions, [str(period) for values, *_ in groups for period in sorted(values)])
     axes.set_xlim(-0.8, (positions[-1] if positions else 0) + 0.8)
@@ -176,9 +247,9 @@ def energy_scale(axes: Axes, reach: tuple[float, float]) -> None:
     """An upright axis for energies, linear near 0 and logarithmic beyond; reach: as in `energy_panel`."""
     axes.axhline(0, color=FAINT, linewidth=0.8, zorder=1.5)
     axes.set_yscale("symlog", linthresh=1e-3, linscale=0.7)
-    low, high = min(-1e-3, reach[0] * 1.3), max(1.0, reach[1]) * 1.6
+    low, high = min(-1e-3, reach[0] * 1.3), max(WORDS[-1], reach[1]) * 1.6
     axes.set_ylim(low, high)
-    ticks = [0, *(sign * 10.0**power for power in range(-3, 9) for sign in (-1, 1))]
+    ticks = [0, *(sign * tick for tick in (0.001, *WORDS, *(10.0**power for power in range(2, 9))) for sign in (-1, 1))]
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PLAIN)
@@ -221,11 +292,11 @@ def percentile(values: Sequence[np.ndarray], share: float) -> float:
 
 def reach_of(pairs: Iterable[Energy]) -> tuple[float, float]:
     """The lowest and the highest end of energies' errors, 0 included."""
-    ends = [end for value, error in pairs for end in (value - (error or 0), value + (error or 0))]
+    ends = [end for value, error in pairs for end in (value - BARS * (error or 0), value + BARS * (error or 0))]
     return min([0.0, *ends]), max([0.0, *ends])
 
 
 def profile_norm(profiles: Iterable[np.ndarray]) -> TwoSlopeNorm:
     """One scale for phase profiles, whose middle is 1."""
-    spread = max([0.1, *(float(np.abs(profile - 1).max()) for profile in profiles)])
+    spread = max([FAINTEST, *(float(np.abs(profile - 1).max()) for profile in profiles)])
     return TwoSlopeNorm(1, max(0.0, 1 - spread), 1 + spread)

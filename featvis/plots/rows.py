@@ -1,13 +1,14 @@
-"""Rows of panels under one photograph: gradient, zoom, phase profile, spectrum and energies, each column on one scale."""
+"""Rows of panels under one photograph: a large gradient, and its zoom, mean tile, spectrum and energies, each on one scale for all rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
+from featvis.measure.finding import period_words
 from featvis.plots.page import (
     MAP_SIDE,
     MARGIN,
@@ -21,37 +22,52 @@ from featvis.plots.page import (
     whole_pixels,
 )
 from featvis.plots.panels import (
+    REPEATED,
+    Pair,
     energy_panel,
     gradient_panel,
     lined,
     percentile,
     profile_norm,
-    profile_panel,
     reach_of,
     spectrum_panel,
+    tile_panel,
     zoom_panel,
 )
 
-HEADS, TITLE, BELOW = 118, 40, 68
-"""Screen pixels of the columns' heads, of a row's title and of what is below its panels."""
+LARGE = 600
+"""The largest side of a gradient's map, in screen pixels."""
+
+TITLE, HEAD, BELOW = 44, 84, 54
+"""Screen pixels of a row's title, of a panel's head, and of the labels below it."""
+
+BETWEEN = 150
+"""Screen pixels between panels, for colour bars and labels."""
+
+DECADES = 1e3
+"""The range of a spectrum's colours: what is fainter is below it, and no matter how far."""
 
 
 @dataclass(frozen=True)
 class Row:
     """What one row shows.
 
-    signed, energy: (H, W), relative to its own root mean square and its own mean. profile: (P, P); spectrum: as `spectrum_panel` takes it;
-    period: in pixels, of its zoom and its spectrum. inside: the part that is measured.
+    signed, energy: (H, W), relative to its own root mean square and its own mean. tile: the mean tile, of shape `period`, in pixels;
+    spectrum: as `spectrum_panel` takes it. inside: the part that is measured.
     """
 
     signed: np.ndarray
     energy: np.ndarray
-    profile: np.ndarray
+    tile: np.ndarray
     spectrum: np.ndarray
     energies: Mapping[int, Energy]
     controls: Mapping[int, Energy]
-    period: int
     inside: Window
+
+    @property
+    def period(self) -> Pair:
+        """(rows, columns) in pixels."""
+        return self.tile.shape[0], self.tile.shape[1]
 
     @property
     def is_cut(self) -> bool:
@@ -63,35 +79,42 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the columns of a picture's rows start, and how large they are, in screen pixels."""
+    """Where the columns of a picture's rows start, and how large the maps are, in screen pixels."""
 
-    columns: tuple[int, ...]
+    columns: tuple[int, int, int]
     photo_height: int
-    panel_height: int
+    map_height: int
 
     @classmethod
     def of(cls, picture: np.ndarray) -> Layout:
         """The layout for a picture (H, W, ...)."""
-        _, width, height = whole_pixels(picture, MAP_SIDE)
-        # Between the panels there is room for colour bars and labels.
-        columns = [MARGIN]
-        for panel, between in ((max(SIDE, width), 130), (SIDE, 126), (SIDE, 100), (SIDE, 138)):
-            columns.append(columns[-1] + panel + between)
-        return cls(tuple(columns), height, max(SIDE, height))
+        photo_height = whole_pixels(picture, MAP_SIDE)[2]
+        _, width, height = whole_pixels(picture, LARGE)
+        second = MARGIN + max(width, MAP_SIDE) + BETWEEN
+        return cls((MARGIN, second, second + SIDE + BETWEEN), photo_height, height)
 
     @property
     def width(self) -> int:
         """Of the whole page."""
-        return self.columns[-1] + SIDE + MARGIN
+        return self.columns[-1] + SIDE + MARGIN + 76
 
     @property
     def text_left(self) -> int:
         """Where text beside the photograph starts."""
-        return self.columns[1] - 130 + 36
+        return MARGIN + MAP_SIDE + 36
 
     @property
     def row_height(self) -> int:
-        return TITLE + self.panel_height + BELOW
+        return TITLE + max(HEAD + self.map_height, 2 * (HEAD + SIDE + BELOW)) + 24
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the heads of the panels say beside their names: of the gradient's colours, where the zoom is, and of which pictures the rest."""
+
+    gradient: str
+    zoom: str
+    rest: str = ""
 
 
 def draw_photograph(page: Page, y: float, picture: np.ndarray, zoom: Window) -> None:
@@ -102,41 +125,53 @@ def draw_photograph(page: Page, y: float, picture: np.ndarray, zoom: Window) -> 
     outline(axes, zoom)
 
 
-def draw_heads(page: Page, layout: Layout, y: float, heads: Iterable[tuple[str, str]]) -> None:
-    """A head and its explanation above each column."""
-    ends = [*layout.columns[1:], page.width]
-    for x, end, (head, explanation) in zip(layout.columns, ends, heads, strict=True):
-        page.head(x, y, head, explanation, end - x - 28)
-
-
-def gradient_heads(rows: Sequence[Row], zoom: Window, period: int, first: str, strongest: str) -> list[tuple[str, str]]:
-    """The heads of gradient and zoom; first: what colours mean; strongest: where the zoom is."""
-    block = block_side(rows[0].signed.shape, MAP_SIDE)
-    first += f" Means of {block} × {block} pixels." if block > 1 else ""
-    first += " Square: the zoom." + (" Dashed: the part that is measured." if any(row.is_cut for row in rows) else "")
-    strongest += f" Thin lines: every {period} pixels." if lined(zoom, period) else ""
-    return [("Gradient", first), ("Energy, zoomed in", strongest)]
-
-
-def draw_rows(page: Page, layout: Layout, y: int, rows: Sequence[Row], zoom: Window, decades: float) -> None:
-    """All panels of all rows, each column on one scale, from y downwards; decades: the largest ratio of powers that colours tell."""
-    columns, edges = layout.columns, pixel_edges(rows[0].signed.shape)
-    maps = [whole_pixels(row.signed, MAP_SIDE)[0] for row in rows]
+def draw_rows(page: Page, layout: Layout, y: int, rows: Sequence[Row], zoom: Window, meaning: Meaning) -> None:
+    """All panels of all rows, each kind on one scale, from y downwards, below the rows' titles."""
+    edges = pixel_edges(rows[0].signed.shape)
+    maps = [whole_pixels(row.signed, LARGE)[0] for row in rows]
     limit = percentile([np.abs(one) for one in maps], 99)
     powers = [row.spectrum for row in rows]
     high = percentile(powers, 99.9)
-    low = max(percentile(powers, 0.5), high / decades)
+    low = max(percentile(powers, 0.5), high / DECADES)
     signed, zoomed = Normalize(-limit, limit), PowerNorm(0.5, 0, percentile([row.energy[zoom] for row in rows], 99.5))
-    profiled, spectral = profile_norm(row.profile for row in rows), LogNorm(low, max(high, 2 * low), clip=True)
+    tiled, spectral = profile_norm(row.tile for row in rows), LogNorm(low, max(high, 2 * low), clip=True)
     reach = reach_of(pair for row in rows for pair in (*row.energies.values(), *row.controls.values()))
+    left, middle, right = layout.columns
     for index, row in enumerate(rows):
         top = y + layout.row_height * index + TITLE
-        axes = gradient_panel(page, columns[0], top, MAP_SIDE, maps[index], edges, signed)
+        below = top + HEAD + SIDE + BELOW
+        for x, place, (head, said) in zip(
+            (left, middle, right, middle, right), (top, top, top, below, below), _heads(row, zoom, meaning), strict=True
+        ):
+            page.head(x, place, head, said, {left: middle, middle: right, right: page.width}[x] - x - 20)
+        axes = gradient_panel(page, left, top + HEAD, LARGE, maps[index], edges, signed)
         if row.is_cut:
             outline(axes, row.inside, dashed=True)
         outline(axes, zoom)
-        zoom_panel(page, columns[1], top, row.energy, zoom, row.period, zoomed)
-        profile_panel(page, columns[2], top, row.profile, profiled)
-        spectrum_panel(page, columns[3], top, row.spectrum, row.period, spectral)
-        # Lower than the maps, for the legend above.
-        energy_panel(page.axes(columns[4], top + 24, SIDE, SIDE - 24), row.energies, row.controls, reach)
+        zoom_panel(page, middle, top + HEAD, row.energy, zoom, row.period, zoomed)
+        tile_panel(page, right, top + HEAD, SIDE, row.tile, tiled, "energy / its mean")
+        spectrum_panel(page, middle, below + HEAD, row.spectrum, row.period, spectral)
+        # Lower than the others, for the legend above.
+        energy_panel(page.axes(right, below + HEAD + 20, SIDE, SIDE - 20), row.energies, row.controls, reach)
+
+
+def _heads(row: Row, zoom: Window, meaning: Meaning) -> list[tuple[str, str]]:
+    """The name of each panel, and what it shows."""
+    block = block_side(row.signed.shape, LARGE)
+    rows, columns = row.period
+    named = period_words(rows if rows == columns else row.period)
+    gradient = f"{meaning.gradient} Square: the zoom."
+    gradient += " Dashed: the part that is measured." if row.is_cut else ""
+    gradient += f" Means of {block} × {block} pixels." if block > 1 else ""
+    lines = f" Lines: every {named} pixels." if lined(zoom, row.period) else ""
+    marks = f" Circles: the lines of period {named}." if max(row.period) > 1 else ""
+    return [
+        ("Gradient", gradient),
+        ("Energy, zoomed in", meaning.zoom + lines),
+        (
+            f"Mean tile of period {named}",
+            f"{meaning.rest}Energy by pixel phase, {REPEATED} x {REPEATED} times; white is the mean.",
+        ),
+        ("Spectrum of the energy map", f"{meaning.rest}Grids are points of light.{marks}"),
+        ("Checkerboard energy E", f"{meaning.rest}0 is even; controls must sit there. Bars: two errors."),
+    ]

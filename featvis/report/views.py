@@ -17,6 +17,7 @@ from featvis.errors import FeatvisError
 from featvis.measure.finding import Period
 from featvis.measure.phases import interior
 from featvis.plots import spectrum
+from featvis.plots.gradients import energy_spectrum
 from featvis.plots.palette import SEQUENTIAL, SIGNED
 from featvis.plots.panels import binned, percentile
 
@@ -192,17 +193,12 @@ def _spectrum(gradient: np.ndarray, period: Period) -> np.ndarray:
 
 
 def _energy_spectrum(gradient: np.ndarray, period: Period) -> np.ndarray:
-    """The spectrum of the logarithm of the measured part's energy, relative to its median, of several frequencies the strongest.
-
-    The logarithm, as a few strong places would drown the grid in all others.
-    """
+    """The spectrum of the measured part's energy, relative to its median, of several frequencies the strongest."""
     rows, columns = (interior(size, step) for size, step in zip(gradient.shape[1:], axes_of(period), strict=True))
     inside = gradient[:, rows, columns]
     energy = np.square(inside if inside.any() else gradient, dtype=np.float64).sum(0)
-    logarithm = np.log(energy / energy.mean() + 1e-3)
-    tapers = [np.hanning(size + 2)[1:-1] for size in energy.shape]
-    power = np.abs(np.fft.fft2((logarithm - logarithm.mean()) * np.outer(*tapers))) ** 2
-    return _strongest_in_bins(np.fft.fftshift(power / (np.median(power) or 1.0)))
+    power = energy_spectrum(energy)
+    return _strongest_in_bins(power / (np.median(power) or 1.0))
 
 
 def _strongest_in_bins(power: np.ndarray) -> np.ndarray:

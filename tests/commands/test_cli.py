@@ -289,7 +289,9 @@ def test_mistakes_are_one_line_and_leave_no_file(command, arguments, said, place
     assert result.stderr.count("\n") == 1
     assert said in result.stderr
     # A picture that was finished before the bad one stays, whole.
-    finished = {f"pictures/{number}.{kind}" for number in range(3) for kind in ("png", "npz")}
+    finished = {
+        f"pictures/{number}{end}" for number in range(3) for end in (".png", "_gradient.png", "_absolute.png", ".npz")
+    }
     left = files_below(place) - before
     assert left == (finished if (command, said) == ("grad", MISTAKES["truncated picture"][1]) else set())
     assert not (place / "exploded").exists()

@@ -12,6 +12,11 @@ from featvis.measure.sums import checkerboard_energy
 from featvis.models.specs import load_model
 
 
+def made_of(*names):
+    """The files of pictures."""
+    return {f"{name}{end}" for name in names for end in (".png", "_gradient.png", "_absolute.png", ".npz")}
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -33,7 +38,7 @@ def no_drawing(monkeypatch):
 
 def test_a_figure_and_an_array_for_each_picture(place):
     output = printed("grad", ZOO, "photos", "--size", "32", "--out", "made")
-    assert files_below(place / "made") == {"0.png", "0.npz", "1.png", "1.npz"}
+    assert files_below(place / "made") == made_of("0", "1")
     assert Image.open(place / "made" / "0.png").width > 100
     for number, line in enumerate(output.splitlines()):
         assert line.startswith(f"made/{number}.png  No checkerboard found: E(8) = ")
@@ -80,7 +85,7 @@ def test_pictures_of_one_name_and_pictures_in_the_folder(place):
     assert all(path.read_bytes() == content for path, content in before.items())
     assert files_below(place / "photos") == {
         *("0.png", "1.png"),
-        *("0-2.png", "0-2.npz", "1-2.png", "1-2.npz", "0-3.png", "0-3.npz"),
+        *made_of("0-2", "1-2", "0-3"),
     }
     first, second = (np.load(place / "photos" / f"0-{number}.npz")["picture"] for number in (2, 3))
     assert not np.array_equal(first, second)
@@ -90,14 +95,14 @@ def test_pictures_of_one_name_and_pictures_in_the_folder(place):
 def test_a_run_repeats_itself(place):
     for _ in range(2):
         printed("grad", ZOO, "photos", "--out", "made", "--size", "32")
-    assert files_below(place / "made") == {"0.png", "0.npz", "1.png", "1.npz"}
+    assert files_below(place / "made") == made_of("0", "1")
 
 
 @pytest.mark.usefixtures("no_drawing")
 def test_a_limit_and_notes(place):
     Image.new("RGBA", (40, 40), (200, 30, 90, 100)).save(place / "photos" / "0.png")
     output = printed("grad", ZOO, "photos", "--limit", "1", "--score", "stage1:3", "--size", "32")
-    assert files_below(place / "out") == {"0.png", "0.npz"}
+    assert files_below(place / "out") == made_of("0")
     assert output.startswith("out/0.png  Period 2, E(2) = ")
     assert output.rstrip().endswith(" Note: transparency composited on white.")
 
@@ -134,3 +139,38 @@ def test_a_figure_that_cannot_be_written(place):
 def test_free_names():
     assert command._free_name("a", []) == "a"
     assert command._free_name("a", ["a", "a-2"]) == "a-3"
+    assert command._free_name("a", ["a_gradient"]) == "a-2", "its map would replace another picture"
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_the_map_alone_is_the_gradient_in_whole_pixels(place):
+    printed("grad", ZOO, "photos/0.png", "--size", "32", "--overlay", "1")
+    array = np.load(place / "out" / "0.npz")
+    signed = array["gradient"].sum(0)
+    drawn = np.asarray(Image.open(place / "out" / "0_gradient.png")).astype(int)
+    assert drawn.shape == (512, 512, 3)
+    cells = drawn.reshape(32, 16, 32, 16, 3)
+    assert (cells == cells[:, :1, :, :1]).all(), "each pixel is a square of one colour"
+    red = cells[:, 0, :, 0, 0] - cells[:, 0, :, 0, 2]
+    strong = np.abs(signed) > 0.3 * np.percentile(np.abs(signed), 99)
+    assert ((red > 0) == (signed > 0))[strong].all(), "red raises the score"
+    absolute = np.asarray(Image.open(place / "out" / "0_absolute.png")).astype(int)[::16, ::16]
+    strength = np.abs(array["gradient"]).mean(0)
+    assert np.allclose(absolute / 255, np.clip(strength / np.percentile(strength, 99), 0, 1), atol=0.003)
+    overlaid = np.asarray(Image.open(place / "out" / "0_overlay.png")).astype(int)[::16, ::16]
+    weak = np.abs(signed) < 0.01 * np.percentile(np.abs(signed), 99)
+    assert np.allclose((overlaid / 255)[weak], array["picture"][weak], atol=0.02), (
+        "the photograph shows where nothing is"
+    )
+
+
+def test_several_methods_are_drawn_below_each_other(place):
+    methods = ("--method", "vanilla", "--method", "input-x-gradient", "--method", "smoothgrad:samples=3")
+    output = printed("grad", ZOO, "photos/0.png", "--size", "32", *methods)
+    assert output.startswith("5 gradients a picture: 1 of gradient, 1 of input-x-gradient, 3 of smoothgrad:samples=3\n")
+    array = np.load(place / "out" / "0.npz")
+    assert {"input-x-gradient", "smoothgrad:samples=3", "vanilla"} <= set(array.files)
+    assert np.array_equal(array["gradient"], array["vanilla"])
+    assert not np.allclose(array["input-x-gradient"], array["vanilla"])
+    assert Image.open(place / "out" / "0.png").height > 2000
+    assert "give --method once" in refused("audit", ZOO, "photos", "--size", "32", *methods)

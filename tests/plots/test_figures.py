@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -12,8 +13,10 @@ from matplotlib.colors import Normalize
 from matplotlib.text import Text
 
 from featvis.errors import FeatvisError
-from featvis.measure.finding import telling_period
+from featvis.measure.estimates import Estimate
+from featvis.measure.finding import Finding, telling_period
 from featvis.plots import GradientView, gradient_figure, overlap_figure, save_figure, spectrum
+from featvis.plots.gradients import energy_spectrum
 from featvis.plots.page import fit_lines, text_width, whole_pixels
 from featvis.plots.panels import binned, zoom_window
 
@@ -69,7 +72,8 @@ def test_two_calls_give_the_same_pixels_and_leave_their_input():
 
 def test_signed_maps_have_one_scale_symmetric_around_zero():
     shown = [view(4), view(4, title="a thousand times weaker", seed=1, scale=1e-3)]
-    maps = images(gradient_figure(picture(), shown, "A title"), "RdBu_r")
+    drawn = images(gradient_figure(picture(), shown, "A title"), "RdBu_r")
+    maps = [image for image in drawn if np.shape(image.get_array()) != (12, 12)]
     assert len(maps) == 2
     for image in maps:
         assert isinstance(image.norm, Normalize)
@@ -79,12 +83,39 @@ def test_signed_maps_have_one_scale_symmetric_around_zero():
         assert np.sqrt((np.asarray(image.get_array()) ** 2).mean()) == pytest.approx(1, abs=0.05)
 
 
-def test_profiles_are_drawn_as_they_are_around_one():
+def test_the_mean_tile_is_that_of_the_energy_three_times_along_each_axis():
     shown = view(4)
     figure = gradient_figure(picture(), [shown], "A title")
-    (profile,) = [image for image in images(figure, "viridis") if np.shape(image.get_array()) == (4, 4)]
-    assert np.array_equal(profile.get_array(), shown.profile)
-    assert float(profile.norm(1.0)) == pytest.approx(0.5)
+    (tile,) = [image for image in images(figure, "RdBu_r") if np.shape(image.get_array()) == (12, 12)]
+    energy = (shown.gradient**2).sum(0)
+    expected = np.array([[energy[row::4, column::4].mean() for column in range(4)] for row in range(4)])
+    assert np.allclose(tile.get_array(), np.tile(expected / expected.mean(), (3, 3)))
+    assert float(tile.norm(1.0)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("period", [(4, 4), (1, 6), (5, 2)])
+def test_everything_shows_the_period_that_was_found(period):
+    """Whatever the total stride: tile, spectrum and the sentence speak of one period."""
+    spoken = period[0] if period[0] == period[1] else period
+    shown = replace(view(8), finding=Finding(8, spoken, Estimate(0.3, 0.01), {8: Estimate(0.3, 0.01)}, repeats=True))
+    figure = gradient_figure(picture(), [shown], "A title")
+    assert [
+        image for image in images(figure, "RdBu_r") if np.shape(image.get_array()) == (3 * period[0], 3 * period[1])
+    ]
+    words = [text for text, _ in texts(figure)]
+    name = str(spoken) if isinstance(spoken, int) else f"{period[0]} x {period[1]}"
+    assert f"Mean tile of period {name}" in words
+    assert f"period {name}" in words
+
+
+def test_the_spectrum_of_a_grid_in_the_energy_is_a_point():
+    """Signs would hide it: a gradient's own spectrum is flat there."""
+    rows = np.arange(96)[:, None]
+    energy = np.ones((96, 96)) + 0.5 * np.cos(2 * np.pi * rows / 6)
+    power = energy_spectrum(energy)
+    row, column = np.unravel_index(power.argmax(), power.shape)
+    assert (abs(row - 48), column) == (16, 48)
+    assert not energy_spectrum(np.ones((8, 8))).any()
 
 
 def test_the_headline_gives_the_energy_with_its_error_and_compares():
@@ -240,7 +271,7 @@ def test_maps_have_whole_screen_pixels():
 def test_the_zoom_holds_the_strongest_block_and_starts_at_a_period():
     energy = np.ones((100, 120))
     energy[61, 83] = 1000
-    rows, columns = zoom_window(energy, (slice(8, 92), slice(8, 112)), 4)
+    rows, columns = zoom_window(energy, (slice(8, 92), slice(8, 112)), (4, 4))
     assert rows.start <= 61 < rows.stop
     assert columns.start <= 83 < columns.stop
     assert rows.start % 4 == columns.start % 4 == 0

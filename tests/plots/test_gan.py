@@ -47,7 +47,7 @@ def test_a_row_for_each_source(tmp_path, channels, size):
         [source("real", channels, size), source("noise", channels, size)], "a title", "a caption"
     )
     shown = texts(figure)
-    for said in ("a title", "a caption", "real", "noise", "Gradient", "Phase profile", "Checkerboard energy E"):
+    for said in ("a title", "a caption", "real", "noise", "Gradient", "Mean tile", "Checkerboard energy E"):
         assert said in shown
     assert save_figure(figure, tmp_path / "a.png").stat().st_size > 10_000
 
