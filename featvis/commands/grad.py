@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from featvis.commands.asked import GradientAsked, NetworkAsked
     from featvis.gradients.engine import GradientEngine
-    from featvis.measure.finding import Finding
+    from featvis.measure.finding import Finding, Period
     from featvis.models.model import Model
     from featvis.plots import GradientView
 
@@ -77,11 +77,12 @@ def draw_gradients(
                 skipped.append(str(error))
                 continue
             images = model.normalise(pixels.unsqueeze(0))
-            views, arrays = [], {}
+            views, arrays = list[GradientView](), {}
             for title, version in versions.items():
                 gradients = version(engine, images, [number], passed=lambda: bar.advance(task))
                 check_gradients(gradients, [path.name], asked.score)
-                views.append(view_of(title, gradients, engine))
+                spoken = views[0].finding.spoken if views and views[0].finding else None
+                views.append(view_of(title, gradients, engine, spoken))
                 arrays[title] = gradients[0].cpu().numpy()
                 if not finished and title == "gradient":
                     # The total stride, which some shifts go through, is known from here on.
@@ -165,14 +166,16 @@ def found_in(views: Sequence[GradientView]) -> Finding:
 
     first, *others = views
     finding = first.finding or Finding(first.total_stride, first.total_stride, None)
-    left = {view.title: view.energies.get(period) for view in others if isinstance(period := finding.spoken, int)}
+    spoken = finding.spoken
+    left = {view.title: view.energies.get(spoken) if isinstance(spoken, int) else view.spoken for view in others}
     leaves = [Change(title, Estimate(*energy)).leaves() for title, energy in left.items() if energy is not None]
     return replace(finding, remedy="".join(leaves) if finding.period is not None else "")
 
 
-def view_of(title: str, attribution: Tensor, engine: GradientEngine) -> GradientView:
-    """What a figure shows of one picture's attribution, (1, C, H, W)."""
+def view_of(title: str, attribution: Tensor, engine: GradientEngine, spoken: Period | None = None) -> GradientView:
+    """What a figure shows of one picture's attribution, (1, C, H, W). spoken: the period that it speaks of, its own by default."""
     from featvis.audit.record import Audit
+    from featvis.measure.maps import energy_of
     from featvis.measure.periods import measurable
     from featvis.measure.phases import interior
     from featvis.measure.sums import EnergySums
@@ -183,6 +186,10 @@ def view_of(title: str, attribution: Tensor, engine: GradientEngine) -> Gradient
     sums = EnergySums(total_stride, size=(height, width))
     sums.update(attribution)
     measured = sums.compute(find=True)
+    finding = Audit.traced_by(engine, measured).finding
+    period, energy = spoken or finding.spoken, finding.energy if spoken is None else None
+    if spoken is not None and isinstance(period, tuple) and sums.maps is not None:
+        energy = energy_of(sums.maps.means(), period)
     return GradientView(
         title=title,
         gradient=attribution[0].cpu().numpy(),
@@ -191,7 +198,8 @@ def view_of(title: str, attribution: Tensor, engine: GradientEngine) -> Gradient
         controls={period: (estimate.value, estimate.error) for period, estimate in measured.controls.items()},
         total_stride=total_stride,
         border=(interior(height, total_stride).start, interior(width, total_stride).start),
-        finding=Audit.traced_by(engine, measured).finding,
+        finding=finding,
+        spoken=energy if isinstance(period, tuple) else None,
     )
 
 

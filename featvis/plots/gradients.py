@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from featvis.errors import FeatvisError
 from featvis.measure.change import Change
 from featvis.measure.estimates import Estimate
-from featvis.measure.finding import Finding, energy_at, telling_period
+from featvis.measure.finding import Finding, Period, energy_at, named, telling_period
 from featvis.plots.page import MARGIN, Energy, Page, Window, fit_lines, style, text_width
 from featvis.plots.palette import FAINT
 from featvis.plots.panels import Pair, binned, mean_tile, zoom_window
@@ -33,7 +33,7 @@ class GradientView:
 
     title: such as "raw" or "equalised". gradient: (C, H, W), signed. profile: (P, P), mean 1. energies and controls:
     period in pixels to (E, its standard error or None). border: rows and columns left out of the measure on each side. finding: what
-    these come to; the first view's names the period that the figure speaks of.
+    these come to; the first view's names the period that the figure speaks of. spoken: E of that one, where it differs by axis.
     """
 
     title: str
@@ -44,6 +44,7 @@ class GradientView:
     total_stride: int
     border: tuple[int, int] = (0, 0)
     finding: Finding | None = None
+    spoken: Energy | None = None
 
 
 def spectrum(gradient: np.ndarray) -> np.ndarray:
@@ -168,10 +169,9 @@ def _draw_gradients(picture: np.ndarray, views: Sequence[GradientView], title: s
     return page.finished()
 
 
-def _pair(view: GradientView, telling: int | None) -> Pair:
+def _pair(view: GradientView, telling: Period | None) -> Pair:
     """The period that tile, zoom and spectrum show: that of the finding, by axis, where the picture holds it twice."""
-    spoken = None if view.finding is None else view.finding.spoken
-    pair = spoken if isinstance(spoken, tuple) else (telling or 1,) * 2
+    pair = telling if isinstance(telling, tuple) else (telling or 1,) * 2
     height, width = np.shape(view.gradient)[1:]
     return (pair[0], pair[1]) if 2 * pair[0] <= height and 2 * pair[1] <= width else (1, 1)
 
@@ -191,27 +191,37 @@ def _headlines(page: Page, x: int, y: float, views: Sequence[GradientView]) -> N
         page.text(left, y + 70, fit_lines(verdict, step - 24, 10.5, most=2), 10.5)
 
 
-def _spoken(view: GradientView) -> int | None:
-    """The period that a figure speaks of: that of the finding, where it is one of the strides."""
+def _spoken(view: GradientView) -> Period | None:
+    """The period that a figure speaks of: that of the finding, where its energy is known."""
     spoken = None if view.finding is None else view.finding.spoken
-    return spoken if isinstance(spoken, int) and spoken in view.energies else telling_period(view.energies)
+    return spoken if spoken is not None and _energy(view, spoken) else telling_period(view.energies)
 
 
-def _headline(view: GradientView, period: int | None) -> str:
-    return energy_at(view.energies, _its(view, period))
+def _energy(view: GradientView, period: Period | None) -> Energy | None:
+    return view.spoken if isinstance(period, tuple) else view.energies.get(period or 0)
 
 
-def _its(view: GradientView, period: int | None) -> int | None:
+def _headline(view: GradientView, period: Period | None) -> str:
+    its = _its(view, period)
+    energy = _energy(view, its)
+    return (
+        named(its, Estimate(*energy))
+        if isinstance(its, tuple) and energy
+        else energy_at(view.energies, its if isinstance(its, int) else None)
+    )
+
+
+def _its(view: GradientView, period: Period | None) -> Period | None:
     """The period, or the view's longest where it has no such."""
-    return period if period is None or period in view.energies else max(view.energies, default=None)
+    return period if period is None or _energy(view, period) else max(view.energies, default=None)
 
 
-def _verdict(view: GradientView, first: GradientView | None, period: int | None) -> str:
+def _verdict(view: GradientView, first: GradientView | None, period: Period | None) -> str:
     """What the energy says in words, alone and beside the first view; nothing where the errors do not allow it."""
     own = _change(view, period)
     return "" if own is None else own.beside(own if first is None else _change(first, period) or own)
 
 
-def _change(view: GradientView, period: int | None) -> Change | None:
-    its = _its(view, period)
-    return None if its is None else Change(view.title, Estimate(*view.energies[its]))
+def _change(view: GradientView, period: Period | None) -> Change | None:
+    energy = _energy(view, _its(view, period))
+    return None if energy is None else Change(view.title, Estimate(*energy))
