@@ -77,7 +77,8 @@ def draw_gradients(
                 skipped.append(str(error))
                 continue
             images = model.normalise(pixels.unsqueeze(0))
-            views, arrays = list[GradientView](), {}
+            views: list[GradientView] = []
+            arrays = {}
             for title, version in versions.items():
                 gradients = version(engine, images, [number], passed=lambda: bar.advance(task))
                 check_gradients(gradients, [path.name], asked.score)

@@ -97,7 +97,8 @@ def test_the_mean_tile_is_that_of_the_energy_three_times_along_each_axis():
 def test_everything_shows_the_period_that_was_found(period):
     """Whatever the total stride: tile, spectrum and the sentence speak of one period."""
     spoken = period[0] if period[0] == period[1] else period
-    shown = replace(view(8), finding=Finding(8, spoken, Estimate(0.3, 0.01), {8: Estimate(0.3, 0.01)}, repeats=True))
+    finding = Finding(8, spoken, Estimate(0.3, 0.01), {8: Estimate(0.3, 0.01)}, repeats=True)
+    shown = replace(view(8), finding=finding, spoken=(0.3, 0.01))
     figure = gradient_figure(picture(), [shown], "A title")
     assert [
         image for image in images(figure, "RdBu_r") if np.shape(image.get_array()) == (3 * period[0], 3 * period[1])
