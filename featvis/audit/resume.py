@@ -212,13 +212,13 @@ class Kept:
         before = resumed(self.folder, self.settings, self.marks, self.names)
         before.size = self.size
         self.group.gather(None)  # all have read it before the first merges it
-        if not self.group.leads:
-            return empty, before.left()
-        for path in self.folder.glob(".part-*"):
-            path.unlink()  # what a killed process was writing
-        if before.done.any():
-            keep_merged(before, self.folder)
-        return before, before.left()
+        if self.group.leads:
+            for path in self.folder.glob(".part-*"):
+                path.unlink()  # what a killed process was writing
+            if before.done.any():
+                keep_merged(before, self.folder)
+        self.group.gather(None)  # nobody writes a new part that would be taken for one of before
+        return before if self.group.leads else empty, before.left()
 
     def save(self, state: State) -> None:
         """Keep this process's part."""
