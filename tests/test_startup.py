@@ -67,7 +67,7 @@ def folder(tmp_path_factory):
         ("layers zoo:cifar-k3s2", {"torch"}),
         ("predict zoo:cifar-k3s2", {"torch"}),
         ("audit zoo:cifar-k3s2 pictures", {"torch", "rich.console"}),
-        ("grad zoo:cifar-k3s2 pictures --out maps", {"torch", "matplotlib"}),
+        ("grad zoo:cifar-k3s2 pictures --out maps", {"torch", "matplotlib", "rich.console"}),
     ],
 )
 def test_a_command_loads_what_it_needs(arguments, needed, folder):
